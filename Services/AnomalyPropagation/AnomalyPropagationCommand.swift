@@ -1,0 +1,1 @@
+@main enum AnomalyPropagationCommand { static func main() {} }

@@ -1,0 +1,1 @@
+@main enum GraphBuilderCommand { static func main() {} }

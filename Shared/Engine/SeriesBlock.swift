@@ -1,0 +1,30 @@
+import Model
+
+/// Series of many nodes on one regular clock, newest bucket last.
+public struct SeriesBlock: Sendable {
+    /// n nodes, in ascending order.
+    public let nodes: [NodeKey]
+    /// Width of a bucket in milliseconds.
+    public let bucketMs: Int64
+    /// End (exclusive) of the newest bucket.
+    public let windowEnd: Timestamp
+    /// Buckets per node.
+    public let length: Int
+    /// n x `length`, a row a node, oldest bucket first; in the domain's transform; NaN where nothing is known.
+    public let values: [Double]
+
+    public init(nodes: [NodeKey], bucketMs: Int64, windowEnd: Timestamp, length: Int, values: [Double]) {
+        precondition(values.count == nodes.count * length, "a block holds one row of `length` values per node")
+        precondition(bucketMs > 0, "a bucket has a width")
+        self.nodes = nodes
+        self.bucketMs = bucketMs
+        self.windowEnd = windowEnd
+        self.length = length
+        self.values = values
+    }
+
+    /// The series of node `index`, oldest first.
+    public func row(_ index: Int) -> ArraySlice<Double> {
+        self.values[index * self.length..<(index + 1) * self.length]
+    }
+}

@@ -1,0 +1,1 @@
+@main enum BenchmarksCommand { static func main() {} }
