@@ -1,0 +1,57 @@
+import Model
+
+/// What the residual detector says about one node at one closed bucket.
+public struct NodeResidual: Sendable, Hashable, Codable {
+    public var node: NodeKey
+    /// Sum of the three parts, 0 ... 60.
+    public var score: Double
+    /// Surprise (-ln p, 0 ... 20) of the level itself, of what remains of it after the daily profile, and of what the node's
+    /// own last value does not foretell.
+    public var level: Double
+    public var seasonal: Double
+    public var innovation: Double
+    /// Leave-one-out residual: how far the node is from what all others predict, in standard deviations.
+    public var neighbour: Double
+
+    public init(
+        node: NodeKey, score: Double, level: Double, seasonal: Double, innovation: Double, neighbour: Double
+    ) {
+        self.node = node
+        self.score = score
+        self.level = level
+        self.seasonal = seasonal
+        self.innovation = innovation
+        self.neighbour = neighbour
+    }
+}
+
+/// What the residual detector of one event and domain says at one closed bucket.
+public struct NodeResidualScores: Sendable, Hashable, Codable {
+    public enum State: String, Sendable, Codable {
+        /// Too little history for any score.
+        case learning
+        /// Scores without the daily profile (too little history for it); they raise no findings.
+        case provisional
+        case ready
+    }
+
+    public var windowEnd: Timestamp
+    public var state: State
+    /// One per node known long enough, ascending; empty while learning.
+    public var nodes: [NodeResidual]
+    /// ln(1 + mean of squared node scores) + 0.5 ln(1 + surprise of the joint distance); nil while learning.
+    public var eventScore: Double?
+    /// The alarm level of node scores; nil unless ready.
+    public var level: Double?
+    /// Node scores beyond the level.
+    public var findings: [Finding]
+
+    public init(windowEnd: Timestamp, state: State) {
+        self.windowEnd = windowEnd
+        self.state = state
+        self.nodes = []
+        self.eventScore = nil
+        self.level = nil
+        self.findings = []
+    }
+}
