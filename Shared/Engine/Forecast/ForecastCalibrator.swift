@@ -29,6 +29,17 @@ public struct ForecastCalibrator: Sendable, Hashable, Codable {
         self.pendingUntil = nil
     }
 
+    /// What a pair's stored forecasts taught, as ``learn(_:outcome:)`` would have left it.
+    ///
+    /// - Parameters:
+    ///   - ratios: |error| / sd(source) of the newest scored moves, oldest first.
+    ///   - intervals: how many scored forecasts had an interval, ever, and how many of these missed.
+    public init(ratios: [Double], intervals: Int, misses: Int, pendingUntil: Timestamp?) {
+        self.ratios = Array(ratios.suffix(Self.memory))
+        self.miss = Self.missTarget + Self.step * (Self.missTarget * Double(intervals) - Double(misses))
+        self.pendingUntil = pendingUntil
+    }
+
     /// Whether the last forecast of the pair has come to its horizon.
     public func isFree(at time: Timestamp) -> Bool { self.pendingUntil.map { $0 <= time } ?? true }
 

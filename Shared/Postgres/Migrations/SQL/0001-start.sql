@@ -12,6 +12,8 @@ CREATE TABLE nodes (
     UNIQUE (shard, domain, event_id, market, venue)
 );
 CREATE INDEX nodes_by_event ON nodes (event_id);
+-- Edges, anomalies and forecasts name nodes of other shards by number alone.
+CREATE INDEX nodes_by_id ON nodes (node_id);
 
 -- One partition a day, made for the days data has; there is no default partition.
 CREATE TABLE observations (
