@@ -1,0 +1,30 @@
+/// One numbered step of the schema. Once released, its text never changes.
+public struct Migration: Sendable, Hashable {
+    /// 1, 2, 3 ... without gaps.
+    public let number: Int
+    public let name: String
+    let sql: String
+
+    public init(number: Int, name: String, sql: String) {
+        self.number = number
+        self.name = name
+        self.sql = sql
+    }
+
+    /// FNV-1a, 64 bits, of the text: tells an edited file, not an attacker.
+    var checksum: Int64 {
+        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
+        for byte in self.sql.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
+        return Int64(bitPattern: hash)
+    }
+
+    /// All of them, in order: one file each in Migrations/SQL, embedded in the program. (The generated names lose their first
+    /// digit to an underscore.)
+    public static let all: [Migration] = [
+        Migration(number: 1, name: "start", embedded: PackageResources._001_start_sql)
+    ]
+
+    private init(number: Int, name: String, embedded bytes: [UInt8]) {
+        self.init(number: number, name: name, sql: String(decoding: bytes, as: UTF8.self))
+    }
+}

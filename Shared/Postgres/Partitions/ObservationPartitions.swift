@@ -1,0 +1,101 @@
+import Logging
+import Model
+import Synchronization
+
+/// Makes the daily partitions of `observations` that data needs: ahead of the insert, in transactions of their own, and only once
+/// among all replicas.
+public final class ObservationPartitions: Sendable {
+    /// Days since 1970-01-01 in UTC; one partition each.
+    public struct Day: Hashable, Comparable, Sendable {
+        public let number: Int64
+        static let lengthMs: Int64 = 86_400_000
+
+        public init(number: Int64) { self.number = number }
+
+        public init(containing time: Timestamp) {
+            let quotient = time.milliseconds / Self.lengthMs
+            self.number = time.milliseconds % Self.lengthMs < 0 ? quotient - 1 : quotient
+        }
+
+        public var start: Timestamp { Timestamp(milliseconds: self.number * Self.lengthMs) }
+        public var end: Timestamp { Timestamp(milliseconds: (self.number + 1) * Self.lengthMs) }
+        /// `observations_20260131`
+        public var partition: String {
+            "observations_" + self.start.rfc3339.prefix(10).filter { $0 != "-" }
+        }
+
+        public static func < (left: Self, right: Self) -> Bool { left.number < right.number }
+    }
+
+    /// Most partitions ever made: eleven years. More would slow the planner down, and are a sign of wrong times.
+    public let limit: Int
+    private let logger: Logger
+    /// Days known to have a partition.
+    private let known = Mutex<Set<Day>>([])
+
+    public init(limit: Int = 4_000, logger: Logger = Logger(label: "partitions")) {
+        self.limit = limit
+        self.logger = logger
+    }
+
+    /// Returns once every day has its partition; without a round trip when all are known.
+    ///
+    /// - Throws: `.limitReached` when there would be more than ``limit`` partitions; none of the missing ones is made then.
+    public nonisolated(nonsending) func ensure(_ days: Set<Day>, pool: PostgresPool) async throws {
+        let unknown = self.known.withLock { days.subtracting($0) }
+        guard !unknown.isEmpty else { return }
+        let present = try await pool.withTransaction { connection in
+            try await connection.lock(.partitions)
+            let present = try await Self.present(on: connection)
+            let missing = unknown.subtracting(present).sorted()
+            guard present.count + missing.count <= self.limit else {
+                throw PostgresError(
+                    .limitReached,
+                    detail: "\(present.count) partitions, \(missing.count) more would exceed \(self.limit)")
+            }
+            for day in missing { try await connection.runScript(Self.creation(of: day)) }
+            if !missing.isEmpty {
+                self.logger.info(
+                    "made partitions",
+                    metadata: ["first": "\(missing[0].partition)", "count": "\(missing.count)"])
+            }
+            return present.union(missing)
+        }
+        self.known.withLock { $0.formUnion(present) }
+    }
+
+    /// Forgets what is known: after a COPY failed because a partition had been retired meanwhile (SQLSTATE 23514).
+    public func forgetAll() { self.known.withLock { $0.removeAll() } }
+
+    private static func creation(of day: Day) -> PostgresStatement {
+        // Names and times are made from a number; nothing from outside can reach the text.
+        PostgresStatement(
+            composed: """
+                CREATE TABLE \(day.partition) PARTITION OF observations
+                FOR VALUES FROM ('\(day.start.rfc3339)') TO ('\(day.end.rfc3339)')
+                """)
+    }
+
+    private static func present(on connection: PostgresConnection) async throws -> Set<Day> {
+        let names = try await connection.query(
+            """
+            SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+            WHERE i.inhparent = 'observations'::regclass
+            """
+        ).column(String.self)
+        return Set(names.compactMap(Day.init(partition:)))
+    }
+}
+
+extension ObservationPartitions.Day {
+    /// The inverse of ``partition``; nil for any other name.
+    init?(partition: String) {
+        let prefix = "observations_"
+        let digits = partition.dropFirst(prefix.count)
+        guard partition.hasPrefix(prefix), digits.count == 8, digits.allSatisfy(\.isNumber),
+            let start = Timestamp(
+                rfc3339: "\(digits.prefix(4))-\(digits.dropFirst(4).prefix(2))-\(digits.suffix(2))T00:00:00Z")
+        else { return nil }
+        self.init(containing: start)
+    }
+}

@@ -1,0 +1,117 @@
+import Foundation
+import Glibc
+
+/// A PostgreSQL cluster in a temporary folder, reachable only by a Unix socket there; gone when the process ends.
+///
+/// The server refuses to run as root; then it runs as the user `postgres`, whom the Debian package makes.
+public struct TestCluster: Sendable {
+    public let folder: String
+    public var socketFolder: String { self.folder }
+    private let tools: Tools
+
+    /// Where PostgreSQL's programs are, and how to call them.
+    private struct Tools: Sendable {
+        let folder: String
+        /// Put before every call: changes the user when we are root.
+        let prefix: [String]
+
+        static func find() throws -> Tools {
+            let base = "/usr/lib/postgresql"
+            let versions = (try? FileManager.default.contentsOfDirectory(atPath: base)) ?? []
+            let newest = versions.compactMap(Int.init).sorted().last {
+                FileManager.default.isExecutableFile(atPath: "\(base)/\($0)/bin/initdb")
+            }
+            guard let newest else {
+                throw TestServer.Failure(
+                    description: "there is no PostgreSQL server under \(base): apt-get install postgresql")
+            }
+            guard geteuid() == 0 else { return Tools(folder: "\(base)/\(newest)/bin", prefix: []) }
+            guard getpwnam("postgres") != nil else {
+                throw TestServer.Failure(
+                    description: "the user postgres is missing: apt-get install postgresql, or do not run as root")
+            }
+            return Tools(folder: "\(base)/\(newest)/bin", prefix: ["/usr/sbin/runuser", "-u", "postgres", "--"])
+        }
+
+        func run(_ program: String, _ arguments: [String]) throws {
+            let words = self.prefix + ["\(self.folder)/\(program)"] + arguments
+            let process = Process()
+            process.executableURL = URL(fileURLWithPath: words[0])
+            process.arguments = Array(words.dropFirst())
+            process.currentDirectoryURL = URL(fileURLWithPath: "/")
+            let output = Pipe()
+            process.standardOutput = FileHandle.nullDevice
+            process.standardError = output
+            try process.run()
+            let text = output.fileHandleForReading.readDataToEndOfFile()
+            process.waitUntilExit()
+            guard process.terminationStatus == 0 else {
+                throw TestServer.Failure(
+                    description: "\(program) failed: \(String(decoding: text.suffix(2_000), as: UTF8.self))")
+            }
+        }
+    }
+
+    /// Makes and starts a cluster; takes about two seconds. The server stops when this process exits, or within seconds after
+    /// it was killed.
+    public static func start() throws -> TestCluster {
+        let tools = try Tools.find()
+        var template = Array("/tmp/undercurrent-test-XXXXXX".utf8CString)
+        guard mkdtemp(&template) != nil else {
+            throw TestServer.Failure(description: "mkdtemp: errno \(errno)")
+        }
+        let folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        if geteuid() == 0, let user = getpwnam("postgres") {
+            chown(folder, user.pointee.pw_uid, user.pointee.pw_gid)
+        }
+        let cluster = TestCluster(folder: folder, tools: tools)
+        try tools.run(
+            "initdb", ["-D", cluster.dataFolder, "-U", "undercurrent", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"])
+        try cluster.startServer()
+        try cluster.guardExit()
+        return cluster
+    }
+
+    public var dataFolder: String { self.folder + "/data" }
+
+    /// Durability is off: these clusters never outlive a test.
+    public func startServer() throws {
+        let options = [
+            "-c listen_addresses=''", "-c unix_socket_directories='\(self.folder)'", "-c fsync=off",
+            "-c synchronous_commit=off", "-c full_page_writes=off", "-c max_connections=200", "-c shared_buffers=64MB",
+            "-c max_wal_size=1GB", "-c autovacuum=off", "-c logging_collector=off",
+        ]
+        try self.tools.run(
+            "pg_ctl",
+            [
+                "-D", self.dataFolder, "-w", "-t", "60", "-l", "\(self.folder)/log", "-o",
+                options.joined(separator: " "), "start",
+            ])
+    }
+
+    /// - Parameter immediately: as if it had crashed.
+    public func stopServer(immediately: Bool = true) throws {
+        try self.tools.run(
+            "pg_ctl", ["-D", self.dataFolder, "-w", "-t", "60", "-m", immediately ? "immediate" : "fast", "stop"])
+    }
+
+    public func remove() { try? FileManager.default.removeItem(atPath: self.folder) }
+
+    /// A shell that waits for this process to end, however it ends, and then stops the server and removes the folder.
+    private func guardExit() throws {
+        let stop =
+            (self.tools.prefix + ["\(self.tools.folder)/pg_ctl", "-D", self.dataFolder, "-m", "immediate", "stop"])
+            .joined(separator: " ")
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/setsid")
+        process.arguments = [
+            "/bin/sh", "-c",
+            "while kill -0 \(getpid()) 2>/dev/null; do sleep 0.3; done; \(stop); rm -rf '\(self.folder)'",
+        ]
+        process.standardInput = FileHandle.nullDevice
+        process.standardOutput = FileHandle.nullDevice
+        process.standardError = FileHandle.nullDevice
+        process.currentDirectoryURL = URL(fileURLWithPath: "/")
+        try process.run()
+    }
+}
