@@ -123,6 +123,7 @@ let package = Package(
         .testTarget(name: "ModelTests", dependencies: ["Model", crypto], swiftSettings: strict),
         .testTarget(
             name: "EngineTests", dependencies: ["Engine", "Model", "Recordings", crypto], swiftSettings: strict),
+        .testTarget(name: "RecordingsTests", dependencies: ["Recordings", "Model"], swiftSettings: strict),
         .testTarget(
             name: "PostgresTests", dependencies: ["Postgres", "Model", "TestSupport", logging], swiftSettings: strict),
         .testTarget(
