@@ -1,0 +1,99 @@
+import Model
+
+/// The least |r| of an edge, by layer.
+public struct LayerThresholds: Hashable, Sendable, Codable {
+    /// Each in 0 ..< 1.
+    public var direct: Double
+    public var crossMarket: Double
+    public var crossEvent: Double
+    public var crossDomain: Double
+
+    public init(
+        direct: Double = Layer.direct.defaultThreshold, crossMarket: Double = Layer.crossMarket.defaultThreshold,
+        crossEvent: Double = Layer.crossEvent.defaultThreshold, crossDomain: Double = Layer.crossDomain.defaultThreshold
+    ) {
+        self.direct = direct
+        self.crossMarket = crossMarket
+        self.crossEvent = crossEvent
+        self.crossDomain = crossDomain
+    }
+
+    public subscript(layer: Layer) -> Double {
+        switch layer {
+        case .direct: self.direct
+        case .crossMarket: self.crossMarket
+        case .crossEvent: self.crossEvent
+        case .crossDomain: self.crossDomain
+        }
+    }
+}
+
+/// What one edge is known by over time.
+public struct EdgeKey: Hashable, Sendable {
+    public var source: NodeKey
+    public var target: NodeKey
+    public var estimator: Edge.Estimator
+
+    public init(source: NodeKey, target: NodeKey, estimator: Edge.Estimator) {
+        self.source = source
+        self.target = target
+        self.estimator = estimator
+    }
+
+    public init(_ edge: Edge) { self.init(source: edge.source, target: edge.target, estimator: edge.estimator) }
+}
+
+/// Own and partner nodes on the common, coarser clock of two domains.
+public struct PartnerBlock: Sendable {
+    /// Nodes of the evaluated domain and of one or more others; only pairs across domains are looked at.
+    public var block: SeriesBlock
+    public var shape: WindowShape
+
+    public init(block: SeriesBlock, shape: WindowShape) {
+        self.block = block
+        self.shape = shape
+    }
+}
+
+/// Everything one evaluation of one domain at one window end looks at.
+public struct EvaluationInput: Sendable {
+    /// The domain whose bucket closed; nodes of `block` all belong to it.
+    public var domain: String
+    /// Newest bucket last; up to ``WindowShape/requiredLength`` buckets, shorter while the domain is young.
+    public var block: SeriesBlock
+    public var shape: WindowShape
+    public var thresholds: LayerThresholds
+    /// Events to evaluate; each gets one ``EventEvaluation``, in ascending order.
+    public var events: [String]
+    /// For L4; empty: no other domain is there to meet.
+    public var partners: [PartnerBlock]
+    /// A state the caller already knows a layer to be in (`degraded`, `failed`, `standby`, `stale`) and why. A `failed`
+    /// or `standby` layer is not computed.
+    public var layerStates: [Layer: (state: LayerReport.State, reason: String)]
+    /// When edges that are still standing were accepted first.
+    public var detectedAt: [EdgeKey: Timestamp]
+    /// Raw readings by node for Hayashi-Yoshida at L1; nodes that are not irregular are left out.
+    public var ticks: [NodeKey: TickSeries]
+    public var tickOptions: HayashiYoshida.Options?
+    /// Also return rejected pairs with their values (slower: every pair is settled).
+    public var includesRejected: Bool
+
+    public init(
+        domain: String, block: SeriesBlock, shape: WindowShape, events: [String],
+        thresholds: LayerThresholds = LayerThresholds(), partners: [PartnerBlock] = [],
+        layerStates: [Layer: (state: LayerReport.State, reason: String)] = [:], detectedAt: [EdgeKey: Timestamp] = [:],
+        ticks: [NodeKey: TickSeries] = [:], tickOptions: HayashiYoshida.Options? = nil, includesRejected: Bool = false
+    ) {
+        self.domain = domain
+        self.block = block
+        self.shape = shape
+        self.events = events
+        self.thresholds = thresholds
+        self.partners = partners
+        self.layerStates = layerStates
+        self.detectedAt = detectedAt
+        self.ticks = ticks
+        self.tickOptions = tickOptions
+        self.includesRejected = includesRejected
+    }
+}
