@@ -1,0 +1,260 @@
+import Foundation
+import Model
+
+/// One closed bucket's look at all links of a ``LinkDetector``.
+struct LinkLook {
+    private let settings: LinkDetector.Settings
+    private let event: String
+    private let block: SeriesBlock
+    /// Buckets of the baseline; it ends `presentBuckets` before the end of the block.
+    private let baseline: Int
+    private let bucket: Int64
+    /// n x length whitened rows, filled when first asked for.
+    private var rows: [Double]
+    private var isFilled: [Bool]
+    private var isKnown: [Bool]
+
+    init(settings: LinkDetector.Settings, event: String, block: SeriesBlock, baseline: Int) {
+        self.settings = settings
+        self.event = event
+        self.block = block
+        self.baseline = baseline
+        self.bucket = block.windowEnd.milliseconds / block.bucketMs
+        self.rows = [Double](repeating: .nan, count: block.nodes.count * block.length)
+        self.isFilled = [Bool](repeating: false, count: block.nodes.count)
+        self.isKnown = [Bool](repeating: false, count: block.nodes.count)
+    }
+
+    /// Each link is judged alone, so their order decides nothing.
+    mutating func evaluate(_ detector: inout LinkDetector) -> [Finding] {
+        var findings: [Finding] = []
+        let turns = Int64(self.settings.refreshBuckets)
+        for place in detector.links.indices {
+            let (source, target) = detector.cache.rows[place]
+            guard source >= 0, target >= 0, self.fill(source, &detector.whitenings),
+                self.fill(target, &detector.whitenings)
+            else { continue }
+            let sharers = detector.cache.sharers[place]
+            if detector.links[place].baseline == nil || (self.bucket &+ detector.links[place].turn) % turns == 0 {
+                let level = detector.cache.level(sharers: sharers * max(1, 2 * self.settings.lagBuckets))
+                self.renew(&detector.links[place], source: source, target: target, shiftLevel: level)
+            }
+            let level = detector.cache.level(sharers: sharers)
+            if let finding = self.breakFinding(&detector.links[place], source: source, target: target, level: level) {
+                findings.append(finding)
+            }
+            if let shift = detector.links[place].shift {
+                findings.append(self.shiftFinding(detector.links[place].edge, shift))
+            }
+        }
+        return findings
+    }
+
+    /// Whitens a row once per bucket; false for a node that does not change on the baseline.
+    private mutating func fill(_ node: Int, _ whitenings: inout [NodeKey: Whitening]) -> Bool {
+        if self.isFilled[node] { return self.isKnown[node] }
+        self.isFilled[node] = true
+        let key = self.block.nodes[node]
+        let row = self.block.row(node)
+        let known = whitenings[key]
+        var current = known
+        if known.map({ (self.bucket &+ $0.turn) % Int64(self.settings.refreshBuckets) == 0 }) ?? true {
+            let end = row.endIndex - self.settings.presentBuckets
+            current = Whitening(
+                baseline: row[end - self.baseline..<end], clip: self.settings.clip,
+                turn: known?.turn ?? key.id.rawValue & 0xFFFF)
+            whitenings[key] = current
+        }
+        guard let whitening = current else { return false }
+        let length = self.block.length
+        self.rows.withUnsafeMutableBufferPointer { rows in
+            whitening.apply(
+                to: row, output: UnsafeMutableBufferPointer(rebasing: rows[node * length..<(node + 1) * length]))
+        }
+        self.isKnown[node] = true
+        return true
+    }
+
+    private func moments(_ source: Int, _ target: Int, from start: Int, count: Int, lag: Int) -> PairMoments {
+        self.rows.withUnsafeBufferPointer { rows in
+            // A buffer of at least one row has an address.
+            guard let base = rows.baseAddress else { return PairMoments() }
+            let length = self.block.length
+            let first = max(start, max(0, lag) + 1)
+            let last = min(start + count, length + min(0, lag))
+            return PairMoments(
+                x: base + source * length, y: base + target * length, from: first, count: max(0, last - first), lag: lag
+            )
+        }
+    }
+
+    // MARK: - Baseline
+
+    private var baselineStart: Int { self.block.length - self.settings.presentBuckets - self.baseline }
+
+    private func renew(_ link: inout TrackedLink, source: Int, target: Int, shiftLevel: Double) {
+        let lag = link.edge.lagBuckets
+        let moments = self.moments(source, target, from: self.baselineStart, count: self.baseline, lag: lag)
+        link.baselineCount = moments.count
+        guard let r = moments.correlation, moments.count > 3 * Double(self.settings.recentBuckets) else {
+            link.baseline = nil
+            link.shift = nil
+            return
+        }
+        link.baseline = r
+        if link.spreadCount == 0 { self.learnSpread(&link, source: source, target: target, baseline: r) }
+        link.shift = self.shift(of: link.edge, source: source, target: target, baseline: moments, level: shiftLevel)
+    }
+
+    /// The statistic's own sd from the baseline's windows of the recent width.
+    private func learnSpread(_ link: inout TrackedLink, source: Int, target: Int, baseline r: Double) {
+        let width = self.settings.recentBuckets
+        let lag = link.edge.lagBuckets
+        let length = self.block.length
+        let start = max(self.baselineStart, lag + 1)
+        let end = self.block.length - self.settings.presentBuckets
+        var moments = PairMoments()
+        var squares = 0.0
+        var windows = 0.0
+        for index in start..<end {
+            moments.add(self.rows[source * length + index - lag], self.rows[target * length + index])
+            if index - width >= start {
+                moments.remove(
+                    self.rows[source * length + index - width - lag], self.rows[target * length + index - width])
+            }
+            guard index - start >= width - 1, moments.count > 10, let recent = moments.correlation else { continue }
+            let difference = atanh(recent) - atanh(r)
+            // The window is part of the baseline: its error and the baseline's are not independent.
+            squares += difference * difference / max(1e-9, 1 / (moments.count - 3) - 1 / (link.baselineCount - 3))
+            windows += 1
+        }
+        link.spread = windows > 0 ? squares / windows : 1
+        link.spreadCount = max(1, windows)
+    }
+
+    // MARK: - Break
+
+    /// Buckets the own sd is the mean over: a day of minutes.
+    private static let spreadMemory = 1_440.0
+
+    private func breakFinding(
+        _ link: inout TrackedLink, source: Int, target: Int, level: Double
+    ) -> Finding? {
+        guard let baseline = link.baseline else { return nil }
+        let width = self.settings.recentBuckets
+        let moments = self.moments(
+            source, target, from: self.block.length - width, count: width, lag: link.edge.lagBuckets)
+        guard moments.count >= Double(width) / 2, let recent = moments.correlation else { return nil }
+        let pooled = (1 / (moments.count - 3) + 1 / (link.baselineCount - 3)).squareRoot()
+        let plain = (atanh(recent) - atanh(baseline)) / pooled
+        let ownSd = link.ownSd
+        let statistic = abs(plain) / ownSd
+        let remembered = min(plain * plain, level * level * ownSd * ownSd)
+        link.spreadCount = min(Self.spreadMemory, link.spreadCount + 1)
+        link.spread += (remembered - link.spread) / link.spreadCount
+        guard statistic > level else { return nil }
+        let edge = link.edge
+        return Finding(
+            kind: .correlationBreak, event: self.event, node: edge.source, target: edge.target, layer: edge.layer,
+            windowEnd: self.block.windowEnd, bucketMs: self.block.bucketMs, statistic: statistic, level: level,
+            values: [
+                "baselineScore": baseline, "recentScore": recent, "score": edge.score, "confidence": edge.confidence,
+                "effectiveSize": edge.effectiveSize, "ownSd": ownSd,
+                "lagMs": Double(edge.lagBuckets) * Double(self.block.bucketMs),
+            ],
+            reason: "correlation went from \(Words.correlation(baseline)) to \(Words.correlation(recent)) in the last "
+                + "\(width) buckets, \(Words.number(statistic)) standard deviations (alarm level \(Words.number(level)))"
+        )
+    }
+
+    // MARK: - Shift
+
+    private func shift(
+        of edge: Edge, source: Int, target: Int, baseline: PairMoments, level: Double
+    ) -> TrackedLink.Shift? {
+        let most = self.settings.lagBuckets
+        guard most > 0, let old = baseline.correlation else { return nil }
+        let present = self.block.length - self.settings.presentBuckets
+        guard let (lag, score) = self.best(source, target, from: present, count: self.settings.presentBuckets),
+            lag != edge.lagBuckets
+        else { return nil }
+        let sd = (2 / max(1, baseline.count - 3)).squareRoot()
+        var low = edge.lagBuckets
+        var high = edge.lagBuckets
+        for other in -most...most {
+            let moments = self.moments(source, target, from: self.baselineStart, count: self.baseline, lag: other)
+            guard let r = moments.correlation, atanh(abs(r)) >= atanh(abs(old)) - 1.96 * sd else { continue }
+            low = min(low, other)
+            high = max(high, other)
+        }
+        guard lag < low || lag > high else { return nil }
+        let now = self.moments(
+            source, target, from: present, count: self.settings.presentBuckets, lag: edge.lagBuckets)
+        let atOldLag = now.correlation ?? 0
+        let statistic = Williams.statistic(
+            first: abs(score), second: atOldLag * (score < 0 ? -1 : 1),
+            between: self.autocorrelation(source, from: present, shift: abs(lag - edge.lagBuckets)), count: now.count)
+        guard statistic > level else { return nil }
+        return TrackedLink.Shift(
+            presentLag: lag, presentScore: score, scoreAtBaselineLag: atOldLag, lagLow: low, lagHigh: high,
+            statistic: statistic, level: level)
+    }
+
+    /// The lag of the largest |r|; ties go to the lag nearest 0, then to the positive one.
+    private func best(_ source: Int, _ target: Int, from start: Int, count: Int) -> (lag: Int, score: Double)? {
+        var best: (lag: Int, score: Double)?
+        for size in 0...self.settings.lagBuckets {
+            for lag in size == 0 ? [0] : [size, -size] {
+                guard let r = self.moments(source, target, from: start, count: count, lag: lag).correlation else {
+                    continue
+                }
+                if abs(r) > abs(best?.score ?? 0) { best = (lag, r) }
+            }
+        }
+        return best
+    }
+
+    private func autocorrelation(_ node: Int, from start: Int, shift: Int) -> Double {
+        self.moments(node, node, from: start, count: self.settings.presentBuckets, lag: shift).correlation ?? 0
+    }
+
+    private func shiftFinding(_ edge: Edge, _ shift: TrackedLink.Shift) -> Finding {
+        let width = Double(self.block.bucketMs)
+        let isReversed = edge.lagBuckets > 0 && shift.presentLag < 0
+        let before = Words.duration(milliseconds: Double(edge.lagBuckets) * width)
+        let now = Words.duration(milliseconds: abs(Double(shift.presentLag)) * width)
+        return Finding(
+            kind: .leadLagShift, event: self.event, node: edge.source, target: edge.target, layer: edge.layer,
+            windowEnd: self.block.windowEnd, bucketMs: self.block.bucketMs, statistic: shift.statistic,
+            level: shift.level,
+            values: [
+                "baselineLagMs": Double(edge.lagBuckets) * width, "baselineLagLowMs": Double(shift.lagLow) * width,
+                "baselineLagHighMs": Double(shift.lagHigh) * width, "presentLagMs": Double(shift.presentLag) * width,
+                "presentScore": shift.presentScore, "scoreAtBaselineLag": shift.scoreAtBaselineLag,
+                "directionReversed": isReversed ? 1 : 0, "score": edge.score, "confidence": edge.confidence,
+            ],
+            reason: isReversed
+                ? "the direction turned: the target now leads by \(now), the source led by \(before)"
+                : "the lag went from \(before) to \(shift.presentLag < 0 ? "the target leading by " : "")\(now), outside the "
+                    + "baseline's interval")
+    }
+}
+
+/// Comparison of two correlations that share a series.
+enum Williams {
+    /// Williams's t of `first` against `second`, positive when `first` is larger; about standard normal for equal ones.
+    ///
+    /// - Parameters:
+    ///   - between: correlation of the two series that are not shared.
+    ///   - count: places, above 3.
+    static func statistic(first: Double, second: Double, between: Double, count: Double) -> Double {
+        guard count > 3 else { return 0 }
+        let determinant = 1 - first * first - second * second - between * between + 2 * first * second * between
+        let mean = (first + second) / 2
+        let scale =
+            2 * (count - 1) / (count - 3) * max(0, determinant)
+            + mean * mean * (1 - between) * (1 - between) * (1 - between)
+        guard scale > 0 else { return 0 }
+        return (first - second) * ((count - 1) * (1 + between) / scale).squareRoot()
+    }
+}
