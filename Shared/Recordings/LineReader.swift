@@ -13,7 +13,8 @@ final class LineReader {
     private var inflater: GzipInflater?
     private var buffer: [UInt8] = []
     private var position = 0
-    private var bytesRead = 0
+    /// Bytes of the file read so far, packed ones if it is packed.
+    private(set) var bytesRead = 0
     private var atEnd = false
     /// Number of the line returned last, from 1.
     private(set) var line = 0

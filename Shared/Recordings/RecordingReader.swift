@@ -47,6 +47,9 @@ public final class RecordingReader {
     /// Number of the line returned last; the header is line 1.
     public var line: Int { self.lines.line }
 
+    /// Bytes of the file read so far (packed ones if it is packed), for showing progress.
+    public var bytesRead: Int { self.lines.bytesRead }
+
     /// The next observation; nil at the end of the file.
     public func next() throws(RecordingError) -> Observation? {
         while let line = try self.lines.next() {

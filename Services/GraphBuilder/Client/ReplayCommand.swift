@@ -1,0 +1,74 @@
+import ArgumentParser
+import Foundation
+import Recordings
+
+/// `graph-builder replay`: a recording becomes observations, sent the way any client sends them.
+struct ReplayCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "replay",
+        abstract: "Send a recording through the gateway.",
+        discussion: """
+            FILE is CSV or gzip CSV with the columns ts,node,domain,event,market,venue,value (ts in epoch milliseconds).
+            Every batch carries an Idempotency-Key made of the file and its lines, so the same replay can be run again:
+            what is there already counts as duplicate.
+
+            Exit codes: 0 everything landed; 64 wrong usage; 65 the recording is damaged or rows were rejected (the others
+            landed); 69 the gateway does not answer; 70 something unexpected; 77 the key is not allowed to.
+            """)
+
+    @Argument(help: "The recording.")
+    var file: String
+
+    @Option(help: "Recorded seconds per second; 0: as fast as it goes.")
+    var speed: Double = 0
+
+    @Option(help: "Put before every domain of the recording.")
+    var domainPrefix: String = ""
+
+    @Option(help: "Observations in one request, 1 to 50000.")
+    var batch: Int = 5_000
+
+    @Option(help: "Requests in flight, 1 to 16. Only with 1 do batches land in the recorded order.")
+    var inFlight: Int = 1
+
+    @Flag(help: "Then wait until every closed bucket has been evaluated.")
+    var wait = false
+
+    @Option(help: "Append the result as one JSON line to this file.")
+    var summary: String?
+
+    @OptionGroup var gateway: ConnectionOptions
+
+    func validate() throws {
+        guard self.speed >= 0, self.speed.isFinite else { throw ValidationError("--speed must be 0 or more.") }
+        guard (1...50_000).contains(self.batch) else { throw ValidationError("--batch must be 1 to 50000.") }
+        guard (1...16).contains(self.inFlight) else { throw ValidationError("--in-flight must be 1 to 16.") }
+    }
+
+    func run() async throws {
+        let connection = try self.gateway.resolve()
+        do {
+            try await GatewayClient.with(connection) { client in
+                let replay = Replay(
+                    client: client, path: self.file, domainPrefix: self.domainPrefix, speed: self.speed,
+                    batchSize: self.batch, inFlight: self.inFlight)
+                let (summary, badRows) = try await replay.run()
+                for row in badRows { Self.complain(row) }
+                print(summary.line)
+                if let path = self.summary { try summary.append(to: path) }
+                if self.wait { try await EvaluationWait(client: client).run() }
+                guard summary.rejected + summary.badRows == 0 else { throw ExitCode(65) }
+            }
+        } catch let failure as ClientFailure {
+            Self.complain("replay: \(failure)")
+            throw ExitCode(failure.exitCode)
+        } catch let failure as RecordingError {
+            Self.complain("replay: \(failure)")
+            throw ExitCode(65)
+        }
+    }
+
+    private static func complain(_ text: String) {
+        try? FileHandle.standardError.write(contentsOf: Data((text + "\n").utf8))
+    }
+}
