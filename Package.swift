@@ -29,7 +29,6 @@ let coreMetrics = Target.Dependency.product(name: "CoreMetrics", package: "swift
 let metricsTestKit = Target.Dependency.product(name: "MetricsTestKit", package: "swift-metrics")
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
-let nioFoundationCompat = Target.Dependency.product(name: "NIOFoundationCompat", package: "swift-nio")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioHTTPTypes = Target.Dependency.product(name: "NIOHTTPTypes", package: "swift-nio-extras")
 let nioHTTPTypesHTTP1 = Target.Dependency.product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras")
@@ -99,7 +98,7 @@ let package = Package(
             dependencies: [
                 "Model", "Engine", "Postgres", "Telemetry", "ServiceRuntime", "Recordings", "CZlib", hummingbird,
                 httpTypes,
-                asyncHTTPClient, crypto, nioSSL, nioCore, nioHTTP1, nioFoundationCompat, serviceLifecycle,
+                asyncHTTPClient, crypto, nioSSL, nioCore, nioHTTP1, serviceLifecycle,
                 configuration, argumentParser, collections, logging,
                 metrics, tracing,
             ],

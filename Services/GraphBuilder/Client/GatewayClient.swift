@@ -2,7 +2,6 @@ import AsyncHTTPClient
 import Foundation
 import Model
 import NIOCore
-import NIOFoundationCompat
 import NIOHTTP1
 import NIOSSL
 
@@ -16,7 +15,7 @@ struct GatewayClient: Sendable {
     struct Answer: Sendable {
         let status: Int
         let retryAfter: Double?
-        let body: ByteBuffer
+        let body: Data
     }
 
     private let connection: ConnectionFile
@@ -90,7 +89,7 @@ struct GatewayClient: Sendable {
     func post<Value: Decodable>(
         _ path: String, _ body: some Encodable, as type: Value.Type = Value.self
     ) async throws -> Value {
-        let bytes = ByteBuffer(data: try JSONEncoder().encode(body))
+        let bytes = ByteBuffer(bytes: try JSONEncoder().encode(body))
         return try self.decode(
             try await self.send(.POST, path, headers: [("Content-Type", "application/json")], body: bytes), path: path)
     }
@@ -101,12 +100,12 @@ struct GatewayClient: Sendable {
         return Answer(
             status: Int(response.status.code),
             retryAfter: response.headers.first(name: "retry-after").flatMap(Double.init),
-            body: body)
+            body: Data(body.readableBytesView))
     }
 
     private func decode<Value: Decodable>(_ answer: Answer, path: String) throws -> Value {
         do {
-            return try JSONDecoder().decode(Value.self, from: Data(buffer: answer.body))
+            return try JSONDecoder().decode(Value.self, from: answer.body)
         } catch {
             throw ClientFailure.unusable("the answer to \(path) has not the expected form: \(error)")
         }
@@ -124,7 +123,7 @@ enum ClientFailure: Error, CustomStringConvertible {
         case .unusable(let why): return why
         case .unreachable(let url, let why): return "\(url) does not answer: \(why)"
         case .refused(let method, let path, let answer):
-            let problem = try? JSONDecoder().decode(Problem.self, from: Data(buffer: answer.body))
+            let problem = try? JSONDecoder().decode(Problem.self, from: answer.body)
             let detail = problem.map { "\($0.title): \($0.detail)" } ?? "no explanation"
             return "\(method) \(path) was refused with \(answer.status). \(detail)"
         }

@@ -2,6 +2,7 @@ import Crypto
 import Foundation
 import Model
 import NIOCore
+import NIOHTTP1
 import Recordings
 
 /// Sends one recording through the gateway's public API.
@@ -78,7 +79,7 @@ struct Replay {
             .POST, "/v1/observations",
             headers: [("Content-Type", "application/x-ndjson"), ("Idempotency-Key", batch.key)], body: batch.body)
         do {
-            return try JSONDecoder().decode(Receipt.self, from: Data(buffer: answer.body))
+            return try JSONDecoder().decode(Receipt.self, from: answer.body)
         } catch {
             throw ClientFailure.unusable("the answer to POST /v1/observations has not the expected form: \(error)")
         }
