@@ -34,21 +34,7 @@ public struct TestCluster: Sendable {
         }
 
         func run(_ program: String, _ arguments: [String]) throws {
-            let words = self.prefix + ["\(self.folder)/\(program)"] + arguments
-            let process = Process()
-            process.executableURL = URL(fileURLWithPath: words[0])
-            process.arguments = Array(words.dropFirst())
-            process.currentDirectoryURL = URL(fileURLWithPath: "/")
-            let output = Pipe()
-            process.standardOutput = FileHandle.nullDevice
-            process.standardError = output
-            try process.run()
-            let text = output.fileHandleForReading.readDataToEndOfFile()
-            process.waitUntilExit()
-            guard process.terminationStatus == 0 else {
-                throw TestServer.Failure(
-                    description: "\(program) failed: \(String(decoding: text.suffix(2_000), as: UTF8.self))")
-            }
+            try ChildProgram.run(self.prefix + ["\(self.folder)/\(program)"] + arguments)
         }
     }
 
@@ -65,10 +51,10 @@ public struct TestCluster: Sendable {
             chown(folder, user.pointee.pw_uid, user.pointee.pw_gid)
         }
         let cluster = TestCluster(folder: folder, tools: tools)
+        try cluster.guardExit()
         try tools.run(
             "initdb", ["-D", cluster.dataFolder, "-U", "undercurrent", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"])
         try cluster.startServer()
-        try cluster.guardExit()
         return cluster
     }
 
@@ -102,16 +88,9 @@ public struct TestCluster: Sendable {
         let stop =
             (self.tools.prefix + ["\(self.tools.folder)/pg_ctl", "-D", self.dataFolder, "-m", "immediate", "stop"])
             .joined(separator: " ")
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/setsid")
-        process.arguments = [
+        _ = try ChildProgram.spawn([
             "/bin/sh", "-c",
             "while kill -0 \(getpid()) 2>/dev/null; do sleep 0.3; done; \(stop); rm -rf '\(self.folder)'",
-        ]
-        process.standardInput = FileHandle.nullDevice
-        process.standardOutput = FileHandle.nullDevice
-        process.standardError = FileHandle.nullDevice
-        process.currentDirectoryURL = URL(fileURLWithPath: "/")
-        try process.run()
+        ])
     }
 }
