@@ -6,9 +6,9 @@ import Recordings
 struct ReplayCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "replay",
-        abstract: "Send a recording through the gateway.",
+        abstract: "Send recordings through the gateway.",
         discussion: """
-            FILE is CSV or gzip CSV with the columns ts,node,domain,event,market,venue,value (ts in epoch milliseconds).
+            Files are CSV or gzip CSV with the columns ts,node,domain,event,market,venue,value (ts in epoch milliseconds).
             Every batch carries an Idempotency-Key made of the file and its lines, so the same replay can be run again:
             what is there already counts as duplicate.
 
@@ -16,8 +16,8 @@ struct ReplayCommand: AsyncParsableCommand {
             landed); 69 the gateway does not answer; 70 something unexpected; 77 the key is not allowed to.
             """)
 
-    @Argument(help: "The recording.")
-    var file: String
+    @Argument(help: "The recordings, sent one after the other.")
+    var files: [String]
 
     @Option(help: "Recorded seconds per second; 0: as fast as it goes.")
     var speed: Double = 0
@@ -49,15 +49,10 @@ struct ReplayCommand: AsyncParsableCommand {
         let connection = try self.gateway.resolve()
         do {
             try await GatewayClient.with(connection) { client in
-                let replay = Replay(
-                    client: client, path: self.file, domainPrefix: self.domainPrefix, speed: self.speed,
-                    batchSize: self.batch, inFlight: self.inFlight)
-                let (summary, badRows) = try await replay.run()
-                for row in badRows { Self.complain(row) }
-                print(summary.line)
-                if let path = self.summary { try summary.append(to: path) }
+                var refused = 0
+                for file in self.files { refused += try await self.replay(file, client: client) }
                 if self.wait { try await EvaluationWait(client: client).run() }
-                guard summary.rejected + summary.badRows == 0 else { throw ExitCode(65) }
+                guard refused == 0 else { throw ExitCode(65) }
             }
         } catch let failure as ClientFailure {
             Self.complain("replay: \(failure)")
@@ -66,6 +61,18 @@ struct ReplayCommand: AsyncParsableCommand {
             Self.complain("replay: \(failure)")
             throw ExitCode(65)
         }
+    }
+
+    /// - Returns: how many rows did not land.
+    private func replay(_ file: String, client: GatewayClient) async throws -> Int {
+        let replay = Replay(
+            client: client, path: file, domainPrefix: self.domainPrefix, speed: self.speed, batchSize: self.batch,
+            inFlight: self.inFlight)
+        let (summary, badRows) = try await replay.run()
+        for row in badRows { Self.complain(row) }
+        print(summary.line)
+        if let path = self.summary { try summary.append(to: path) }
+        return summary.rejected + summary.badRows
     }
 
     private static func complain(_ text: String) {

@@ -1,0 +1,21 @@
+# Two commands for people: `make run` and `make test`.
+.PHONY: help run test bench lint clean
+.DEFAULT_GOAL := help
+
+help: ## Show the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Build, start everything, replay the samples, print the report; stays up until Ctrl-C (ONCE=1: ends after the report)
+	@scripts/run.sh
+
+test: ## Install and start what tests need, run all of them, one summary
+	@scripts/test.sh
+
+bench: ## Measure what README states (OUT=file.json writes the figures)
+	@scripts/bench.sh
+
+lint: ## Check format and scripts
+	@scripts/lint.sh
+
+clean: ## Remove build products and the private database (.build, .data)
+	@scripts/clean.sh

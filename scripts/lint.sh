@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Format of every Swift file, and every shell script.
+set -euo pipefail
+# shellcheck source=scripts/lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+cd "$root"
+need_swift
+swift format lint --strict --parallel -r Package.swift Services Shared Tests
+command -v shellcheck >/dev/null || install_packages shellcheck
+shellcheck -x .ci/run scripts/*.sh scripts/lib/*.sh
+say "lint passed"
