@@ -1,0 +1,148 @@
+import Model
+
+/// One domain as this replica sees it: its nodes, its clock and the buckets in memory. A value without I/O.
+struct DomainSeries: Sendable {
+    struct Node: Sendable {
+        let key: NodeKey
+        let id: NodeID
+        let shard: Shard
+        /// Oldest and newest observation known, epoch milliseconds.
+        var firstMs: Int64
+        var lastMs: Int64
+    }
+
+    /// The regular clock observations are put on.
+    struct Clock: Hashable, Sendable {
+        var bucketMs: Int64
+        var latenessMs: Int64
+
+        func bucket(of timeMs: Int64) -> Int64 { floorDivide(timeMs, self.bucketMs) }
+        func end(of bucket: Int64) -> Timestamp { Timestamp(milliseconds: (bucket + 1) * self.bucketMs) }
+    }
+
+    /// Buckets kept beyond what an evaluation needs, so that domains that wait for each other can be apart.
+    static let slackBuckets = 128
+
+    let name: String
+    let profile: DomainProfile
+    /// nil until the width is declared or can be derived, see ``ClockRule``.
+    private(set) var clock: Clock?
+    private(set) var nodes: [Node] = []
+    private(set) var slots: [NodeID: Int] = [:]
+    /// Slots in ascending order of their keys.
+    private(set) var order: [Int] = []
+    var window: BucketWindow?
+    /// Newest observation in the part of the log that was read, epoch milliseconds.
+    var newestMs: Int64?
+    /// The last bucket each worked-for shard has evaluated; a shard that is missing has evaluated none.
+    var evaluated: [Shard: Int64] = [:]
+
+    init(name: String, profile: DomainProfile) {
+        self.name = name
+        self.profile = profile
+        if let width = profile.bucketMs { self.setWidth(width) }
+    }
+
+    mutating func setWidth(_ bucketMs: Int64) {
+        self.clock = Clock(bucketMs: bucketMs, latenessMs: self.profile.allowedLatenessMs ?? bucketMs)
+    }
+
+    /// Buckets an evaluation looks at: baseline, present, and the lags on both sides.
+    var neededBuckets: Int { self.profile.baselineBuckets + self.profile.presentBuckets + 2 * self.profile.lagBuckets }
+
+    /// Registers a node, or widens what is known of its span. Returns its slot.
+    @discardableResult
+    mutating func register(_ key: NodeKey, id: NodeID, firstMs: Int64, lastMs: Int64) -> Int {
+        if let slot = self.slots[id] {
+            self.nodes[slot].firstMs = min(self.nodes[slot].firstMs, firstMs)
+            self.nodes[slot].lastMs = max(self.nodes[slot].lastMs, lastMs)
+            return slot
+        }
+        let slot = self.nodes.count
+        self.nodes.append(
+            Node(key: key, id: id, shard: Shard(event: key.event), firstMs: firstMs, lastMs: lastMs))
+        self.slots[id] = slot
+        let place = self.order.partitionIndex { !(self.nodes[$0].key < key) }
+        self.order.insert(slot, at: place)
+        self.window?.appendNode()
+        return slot
+    }
+
+    /// The domain as the schedule knows it; nil without a clock or data.
+    var scheduled: EvaluationSchedule.Domain? {
+        guard let clock, let newestMs, let first = self.nodes.lazy.map(\.firstMs).min() else { return nil }
+        return EvaluationSchedule.Domain(
+            bucketMs: clock.bucketMs, latenessMs: clock.latenessMs, newestMs: newestMs,
+            firstBucket: clock.bucket(of: first))
+    }
+
+    /// Where evaluation goes on for the shards of `owned`: the bucket after the last that each of them has evaluated, or its
+    /// first with data. nil when nothing newer is known than what was evaluated.
+    func pendingStart(owned: Set<Shard>) -> Int64? {
+        guard let clock else { return nil }
+        var first: [Shard: Int64] = [:]
+        var last: [Shard: Int64] = [:]
+        for node in self.nodes where owned.contains(node.shard) {
+            first[node.shard] = min(first[node.shard] ?? .max, clock.bucket(of: node.firstMs))
+            last[node.shard] = max(last[node.shard] ?? .min, clock.bucket(of: node.lastMs))
+        }
+        var start: Int64?
+        for (shard, firstBucket) in first {
+            let next = self.evaluated[shard].map { max($0 + 1, firstBucket) } ?? firstBucket
+            if let lastBucket = last[shard], lastBucket >= next { start = min(start ?? .max, next) }
+        }
+        return start
+    }
+
+    /// The first bucket with data that a shard of `owned` has not evaluated, in what is loaded.
+    func nextPending(owned: Set<Shard>) -> Int64? {
+        guard let window, var bucket = self.pendingStart(owned: owned) else { return nil }
+        let mask = owned.mask
+        while let occupied = window.firstOccupied(from: bucket, mask: mask) {
+            if self.dueShards(at: occupied, owned: owned).isEmpty {
+                bucket = occupied + 1
+            } else {
+                return occupied
+            }
+        }
+        return nil
+    }
+
+    /// Shards of `owned` that have data in `bucket` and have not evaluated it, ascending.
+    func dueShards(at bucket: Int64, owned: Set<Shard>) -> [Shard] {
+        let mask = (self.window?.shardMask(bucket) ?? 0) & owned.mask
+        guard mask != 0 else { return [] }
+        return Shard.all.filter { mask & $0.bit != 0 && (self.evaluated[$0] ?? .min) < bucket }
+    }
+
+    /// Events of `shards` with a value in `bucket`, ascending.
+    func events(at bucket: Int64, shards: Set<Shard>) -> [String] {
+        guard let window else { return [] }
+        var events: [String] = []
+        for slot in self.order where shards.contains(self.nodes[slot].shard) {
+            let event = self.nodes[slot].key.event
+            if events.last != event, !window.aggregate(slot: slot, bucket: bucket).isNaN { events.append(event) }
+        }
+        return events
+    }
+}
+
+extension Shard {
+    var bit: UInt64 { 1 << UInt64(self.rawValue) }
+}
+
+extension Set<Shard> {
+    var mask: UInt64 { self.reduce(0) { $0 | $1.bit } }
+}
+
+extension Array {
+    /// The first index whose element satisfies `isAfter`, which must be false for a prefix and true for the rest.
+    func partitionIndex(where isAfter: (Element) -> Bool) -> Int {
+        var (low, high) = (0, self.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if isAfter(self[middle]) { high = middle } else { low = middle + 1 }
+        }
+        return low
+    }
+}

@@ -1,0 +1,156 @@
+import Model
+import Postgres
+
+/// The statements by which a replica learns nodes and observations. Holds no state; every method is one round trip.
+struct SeriesReader: Sendable {
+    let connection: PostgresConnection
+
+    struct NodeRow: Sendable {
+        var key: NodeKey
+        var id: NodeID
+        /// Oldest and newest observation; nil while there is none.
+        var firstMs: Int64?
+        var lastMs: Int64?
+    }
+
+    /// Whole buckets of one node: times in `fromMs ..< toMs`.
+    struct Span: Hashable, Sendable {
+        var shard: Shard
+        var node: NodeID
+        var fromMs: Int64
+        var toMs: Int64
+    }
+
+    struct Tick: Sendable {
+        var node: NodeID
+        var timeMs: Int64
+        var value: Double
+    }
+
+    private static let nodeColumns = """
+        n.node_id, n.domain, n.event_id, n.market, n.venue,
+        (SELECT o.observed_at FROM observations o WHERE o.shard = n.shard AND o.node_id = n.node_id
+         ORDER BY o.observed_at LIMIT 1),
+        (SELECT o.observed_at FROM observations o WHERE o.shard = n.shard AND o.node_id = n.node_id
+         ORDER BY o.observed_at DESC LIMIT 1)
+        """
+    private static let allNodes = PostgresStatement(composed: "SELECT \(nodeColumns) FROM nodes n")
+    private static let someNodes = PostgresStatement(
+        composed: "SELECT \(nodeColumns) FROM nodes n WHERE n.node_id = ANY($1::bigint[])")
+
+    func allNodes() async throws -> [NodeRow] {
+        try Self.nodes(try await self.connection.query(Self.allNodes))
+    }
+
+    func nodes(_ ids: [NodeID]) async throws -> [NodeRow] {
+        try Self.nodes(try await self.connection.query(Self.someNodes, [.nodeArray(ids)]))
+    }
+
+    private static func nodes(_ rows: PostgresRows) throws -> [NodeRow] {
+        try rows.map { row in
+            let (id, domain, event, market, venue, first, last) = try row.decode(
+                (NodeID, String, String, String, String, Timestamp?, Timestamp?).self)
+            return NodeRow(
+                key: NodeKey(domain: domain, event: event, market: market, venue: venue), id: id,
+                firstMs: first?.milliseconds, lastMs: last?.milliseconds)
+        }
+    }
+
+    /// Observations in `spans`, span by span, each by time and value. Runs as one index range a span whatever the planner
+    /// knows of the sizes: the subquery is ordered, so it is not flattened into a join of all observations.
+    func observations(_ spans: [Span], _ each: (Tick) -> Void) async throws {
+        guard let from = spans.map(\.fromMs).min(), let to = spans.map(\.toMs).max() else { return }
+        let rows = try await self.connection.query(
+            """
+            SELECT s.node_id, o.observed_at, o.value
+            FROM unnest($1::smallint[], $2::bigint[], $3::timestamptz[], $4::timestamptz[])
+                 WITH ORDINALITY AS s(shard, node_id, from_at, to_at, place)
+            CROSS JOIN LATERAL (
+                SELECT observed_at, value FROM observations
+                WHERE shard = s.shard AND node_id = s.node_id AND observed_at >= s.from_at AND observed_at < s.to_at
+                  AND observed_at >= $5 AND observed_at < $6
+                ORDER BY observed_at, value) o
+            ORDER BY s.place, o.observed_at, o.value
+            """,
+            [
+                .shardArray(spans.map(\.shard)), .nodeArray(spans.map(\.node)),
+                .timestampArray(spans.map { Timestamp(milliseconds: $0.fromMs) }),
+                .timestampArray(spans.map { Timestamp(milliseconds: $0.toMs) }),
+                .timestamp(Timestamp(milliseconds: from)), .timestamp(Timestamp(milliseconds: to)),
+            ])
+        for row in rows {
+            each(
+                Tick(
+                    node: try row.decode(NodeID.self, at: 0),
+                    timeMs: try row.decode(Timestamp.self, at: 1).milliseconds,
+                    value: try row.decode(Double.self, at: 2)))
+        }
+    }
+
+    /// The newest time before `beforeMs` of each node that has one.
+    func lastTimes(_ nodes: [(shard: Shard, id: NodeID)], beforeMs: Int64) async throws -> [NodeID: Int64] {
+        let rows = try await self.connection.query(
+            """
+            SELECT s.node_id, o.observed_at FROM unnest($1::smallint[], $2::bigint[]) AS s(shard, node_id)
+            CROSS JOIN LATERAL (
+                SELECT observed_at FROM observations
+                WHERE shard = s.shard AND node_id = s.node_id AND observed_at < $3
+                ORDER BY observed_at DESC LIMIT 1) o
+            """,
+            [
+                .shardArray(nodes.map(\.shard)), .nodeArray(nodes.map(\.id)),
+                .timestamp(Timestamp(milliseconds: beforeMs)),
+            ])
+        var times: [NodeID: Int64] = [:]
+        for row in rows {
+            let (id, time) = try row.decode((NodeID, Timestamp).self)
+            times[id] = time.milliseconds
+        }
+        return times
+    }
+
+    /// The first distinct times of each node, ascending, at most ``ClockRule/timesPerNode``.
+    func firstTimes(_ nodes: [(shard: Shard, id: NodeID)]) async throws -> [[Int64]] {
+        let rows = try await self.connection.query(
+            """
+            SELECT s.node_id, o.observed_at FROM unnest($1::smallint[], $2::bigint[]) AS s(shard, node_id)
+            CROSS JOIN LATERAL (
+                SELECT DISTINCT observed_at FROM observations
+                WHERE shard = s.shard AND node_id = s.node_id ORDER BY observed_at LIMIT $3) o
+            ORDER BY s.node_id, o.observed_at
+            """,
+            [
+                .shardArray(nodes.map(\.shard)), .nodeArray(nodes.map(\.id)),
+                .int64(Int64(ClockRule.timesPerNode)),
+            ])
+        var times: [NodeID: [Int64]] = [:]
+        for row in rows {
+            let (id, time) = try row.decode((NodeID, Timestamp).self)
+            times[id, default: []].append(time.milliseconds)
+        }
+        return Array(times.values)
+    }
+
+    /// Declared profiles changed at or after `since`, with the newest change.
+    func profiles(since: Timestamp) async throws -> [(profile: DomainProfile, changedAt: Timestamp)] {
+        try await self.connection.query(
+            "SELECT profile, updated_at FROM domain_profiles WHERE updated_at >= $1 ORDER BY updated_at",
+            [.timestamp(since)]
+        ).map { row in
+            let (profile, changed) = try row.decode((PostgresJSON<DomainProfile>, Timestamp).self)
+            return (profile.value, changed)
+        }
+    }
+
+    /// End of the newest bucket each shard has evaluated, by domain.
+    func evaluatedEnds(_ shards: [Shard]) async throws -> [(shard: Shard, domain: String, end: Timestamp)] {
+        try await self.connection.query(
+            """
+            SELECT shard, domain, max(window_end) FROM evaluations WHERE shard = ANY($1::smallint[]) GROUP BY shard, domain
+            """, [.shardArray(shards)]
+        ).map { row in
+            let (shard, domain, end) = try row.decode((Shard, String, Timestamp).self)
+            return (shard, domain, end)
+        }
+    }
+}
