@@ -105,7 +105,7 @@ struct EvaluationWriter: Sendable {
     private static func encodedDetails(_ findings: [Finding]) throws -> [String] {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys]
-        return try findings.map { String(decoding: try encoder.encode($0), as: UTF8.self) }
+        return try findings.map { String(decoding: try encoder.encode(FindingDetail($0)), as: UTF8.self) }
     }
 
     private static func findings(

@@ -99,7 +99,8 @@ CREATE TABLE event_graphs (
 );
 CREATE INDEX event_graphs_by_revision ON event_graphs (shard, revision);
 
--- Current edges (superseded_at IS NULL) and their history.
+-- Current edges (superseded_at IS NULL) and their history. A row is one version of an edge: detected_at is when the version
+-- began, accepted_at when the edge was accepted first in its present unbroken life.
 CREATE TABLE multi_layer_correlations (
     shard smallint NOT NULL,
     event_id text NOT NULL,
@@ -126,6 +127,7 @@ CREATE TABLE multi_layer_correlations (
     window_end timestamptz NOT NULL,
     bucket_ms bigint NOT NULL,
     explained_by bigint,
+    accepted_at timestamptz NOT NULL,
     revision bigint NOT NULL,
     superseded_at timestamptz,
     severity_band text NOT NULL GENERATED ALWAYS AS (
