@@ -58,13 +58,9 @@ struct EvaluationSchedule: Sendable {
     mutating func remove(_ name: String) { self.domains[name] = nil }
 
     /// What is next for a domain.
-    /// - Parameters:
-    ///   - after: the last bucket that every worked-for shard has evaluated; nil: none yet.
-    ///   - nextData: the first bucket with data after a given one, or nil.
-    func step(_ name: String, after: Int64?, nextData: (Int64?) -> Int64?) -> Step {
-        guard let domain = self.domains[name], let bucket = nextData(after), bucket < domain.openBucket else {
-            return .nothing
-        }
+    /// - Parameter next: its first bucket with data that was not evaluated.
+    func step(_ name: String, next: Int64?) -> Step {
+        guard let domain = self.domains[name], let bucket = next, bucket < domain.openBucket else { return .nothing }
         let end = (bucket + 1) * domain.bucketMs
         var partners = Partners()
         var awaited: [String] = []

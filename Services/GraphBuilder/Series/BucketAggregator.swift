@@ -5,10 +5,15 @@ import Model
 /// Different values at one millisecond count as their mean. Under `last` a bucket comes to the newest of these, under `mean`
 /// to their mean, under `sum` to their sum; every sum runs in time order, so the last digit is always the same.
 struct BucketAggregator {
+    /// A finished bucket with the digest of its observations.
+    struct Bucket {
+        var bucket: Int64
+        var value: Double
+        var digest: UInt128
+    }
+
     let bucketMs: Int64
     let fill: DomainProfile.Fill
-    /// Called with each finished bucket: index, aggregate and the digest of its observations.
-    let emit: (Int64, Double, UInt128) -> Void
 
     private var bucket: Int64 = 0
     private var time: Int64 = 0
@@ -18,23 +23,22 @@ struct BucketAggregator {
     private var instants = 0
     private var digest: UInt128 = 0
 
-    init(bucketMs: Int64, fill: DomainProfile.Fill, emit: @escaping (Int64, Double, UInt128) -> Void) {
+    init(bucketMs: Int64, fill: DomainProfile.Fill) {
         self.bucketMs = bucketMs
         self.fill = fill
-        self.emit = emit
     }
 
-    mutating func add(timeMs: Int64, value: Double, node: NodeID) {
+    /// - Returns: the bucket before, when this observation begins another one.
+    mutating func add(timeMs: Int64, value: Double, node: NodeID) -> Bucket? {
         let bucket = floorDivide(timeMs, self.bucketMs)
-        if self.timeCount > 0, bucket != self.bucket {
-            self.finish()
-        }
+        let finished = self.timeCount > 0 && bucket != self.bucket ? self.finish() : nil
         if self.timeCount > 0, timeMs != self.time { self.closeInstant() }
         self.bucket = bucket
         self.time = timeMs
         self.timeSum += value
         self.timeCount += 1
         self.digest &+= ObservationHash.of(node: node, timeMs: timeMs, value: value)
+        return finished
     }
 
     private mutating func closeInstant() {
@@ -45,14 +49,17 @@ struct BucketAggregator {
         self.timeCount = 0
     }
 
-    /// Emits the bucket being collected; call once after the last observation of a node.
-    mutating func finish() {
-        guard self.timeCount > 0 else { return }
+    /// The bucket being collected, if any; call once after the last observation of a node.
+    mutating func finish() -> Bucket? {
+        guard self.timeCount > 0 else { return nil }
         self.closeInstant()
-        self.emit(self.bucket, self.fill == .mean ? self.total / Double(self.instants) : self.total, self.digest)
+        let bucket = Bucket(
+            bucket: self.bucket, value: self.fill == .mean ? self.total / Double(self.instants) : self.total,
+            digest: self.digest)
         self.total = 0
         self.instants = 0
         self.digest = 0
+        return bucket
     }
 }
 

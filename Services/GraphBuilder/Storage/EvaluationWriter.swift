@@ -39,7 +39,7 @@ struct EvaluationWriter: Sendable {
             }
             let stale = Set(shards.filter { revisions[$0] == nil })
             guard stale.isEmpty else { throw StaleOwner(shards: stale) }
-            try await connection.pipeline(
+            _ = try await connection.pipeline(
                 Self.evaluations(batch, revisions) + Self.scores(batch)
                     + Self.findings(batch.findings, details: encoded, revisions) + Self.states(batch.detectorStates)
                     + GraphStatements.queries(for: batch.graphs, revisions: revisions))
