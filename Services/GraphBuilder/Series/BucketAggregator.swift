@@ -1,3 +1,4 @@
+import Engine
 import Model
 
 /// Turns the observations of one node, sorted by time and then value, into whole buckets.
@@ -9,7 +10,7 @@ struct BucketAggregator {
     struct Bucket {
         var bucket: Int64
         var value: Double
-        var digest: UInt128
+        var digest: Digest128
     }
 
     let bucketMs: Int64
@@ -21,7 +22,7 @@ struct BucketAggregator {
     private var timeCount = 0
     private var total = 0.0
     private var instants = 0
-    private var digest: UInt128 = 0
+    private var digest = Digest128.zero
 
     init(bucketMs: Int64, fill: DomainProfile.Fill) {
         self.bucketMs = bucketMs
@@ -37,7 +38,7 @@ struct BucketAggregator {
         self.time = timeMs
         self.timeSum += value
         self.timeCount += 1
-        self.digest &+= ObservationHash.of(node: node, timeMs: timeMs, value: value)
+        self.digest.add(Digest128(node: node, timeMs: timeMs, value: value))
         return finished
     }
 
@@ -58,27 +59,7 @@ struct BucketAggregator {
             digest: self.digest)
         self.total = 0
         self.instants = 0
-        self.digest = 0
+        self.digest = .zero
         return bucket
-    }
-}
-
-/// 128 bits of one observation, mixed so that sums of them tell sets of observations apart.
-enum ObservationHash {
-    static func of(node: NodeID, timeMs: Int64, value: Double) -> UInt128 {
-        let value = value == 0 ? 0 : value  // -0 and 0 are one observation to the database
-        var low = Self.mix(UInt64(bitPattern: node.rawValue) ^ 0x9E37_79B9_7F4A_7C15)
-        low = Self.mix(low ^ UInt64(bitPattern: timeMs))
-        low = Self.mix(low ^ value.bitPattern)
-        let high = Self.mix(low ^ 0xD1B5_4A32_D192_ED03 ^ Self.mix(value.bitPattern &+ UInt64(bitPattern: timeMs)))
-        return UInt128(high) << 64 | UInt128(low)
-    }
-
-    /// The finaliser of SplitMix64 (Steele, Lea and Flood 2014, OOPSLA).
-    private static func mix(_ word: UInt64) -> UInt64 {
-        var word = word &+ 0x9E37_79B9_7F4A_7C15
-        word = (word ^ (word >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        word = (word ^ (word >> 27)) &* 0x94D0_49BB_1331_11EB
-        return word ^ (word >> 31)
     }
 }

@@ -1,3 +1,4 @@
+import Engine
 import Model
 
 /// The part of a domain's clock that is kept in memory: bucket aggregates of all its nodes over `base ..< base + capacity`,
@@ -15,7 +16,7 @@ struct BucketWindow: Sendable {
     /// Nodes x capacity, a row a node, in slot order.
     private(set) var aggregates: [Double] = []
     /// Sum modulo 2^128 of the hashes of a bucket's observations; same shape.
-    private(set) var digests: [UInt128] = []
+    private(set) var digests: [Digest128] = []
     /// Per node: the aggregate of its last bucket before `base`, NaN when there is none.
     var held: [Double] = []
     /// Per bucket: bit s is set when shard s has data in it.
@@ -37,12 +38,12 @@ struct BucketWindow: Sendable {
     /// Adds a row without data.
     mutating func appendNode() {
         self.aggregates.append(contentsOf: repeatElement(.nan, count: self.capacity))
-        self.digests.append(contentsOf: repeatElement(0, count: self.capacity))
+        self.digests.append(contentsOf: repeatElement(Digest128.zero, count: self.capacity))
         self.held.append(.nan)
     }
 
     /// Replaces one bucket of one node; buckets outside the window are ignored.
-    mutating func set(slot: Int, bucket: Int64, aggregate: Double, digest: UInt128, shard: Shard) {
+    mutating func set(slot: Int, bucket: Int64, aggregate: Double, digest: Digest128, shard: Shard) {
         guard bucket >= self.base, bucket < self.end else { return }
         let offset = Int(bucket - self.base)
         self.aggregates[slot * self.capacity + offset] = aggregate
@@ -92,7 +93,7 @@ struct BucketWindow: Sendable {
             }
             for index in row + self.capacity - shift..<row + self.capacity {
                 self.aggregates[index] = .nan
-                self.digests[index] = 0
+                self.digests[index] = .zero
             }
         }
         self.shardMasks.removeFirst(shift)
@@ -132,10 +133,10 @@ struct BucketWindow: Sendable {
     }
 
     /// Sum of the digests of `slot` over the buckets of `range`.
-    func digest(slot: Int, in range: Range<Int64>) -> UInt128 {
+    func digest(slot: Int, in range: Range<Int64>) -> Digest128 {
         let range = range.clamped(to: self.base..<self.end)
-        var sum: UInt128 = 0
-        for bucket in range { sum &+= self.digests[slot * self.capacity + Int(bucket - self.base)] }
+        var sum = Digest128.zero
+        for bucket in range { sum.add(self.digests[slot * self.capacity + Int(bucket - self.base)]) }
         return sum
     }
 }

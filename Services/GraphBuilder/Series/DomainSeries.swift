@@ -1,3 +1,4 @@
+import Engine
 import Model
 
 /// One domain as this replica sees it: its nodes, its clock and the buckets in memory. A value without I/O.
@@ -36,6 +37,18 @@ struct DomainSeries: Sendable {
     var newestMs: Int64?
     /// The last bucket each worked-for shard has evaluated; a shard that is missing has evaluated none.
     var evaluated: [Shard: Int64] = [:]
+    /// Whether `evaluated` has been taken from what is stored.
+    var isPlaced = false
+    /// Raw observations of nodes that share event and market with another: what Hayashi-Yoshida reads. By slot.
+    var ticks: [Int: TickBuffer] = [:]
+
+    /// Nodes by event and market.
+    private var groups: [Group: Int] = [:]
+
+    private struct Group: Hashable, Sendable {
+        var event: String
+        var market: String
+    }
 
     init(name: String, profile: DomainProfile) {
         self.name = name
@@ -47,8 +60,8 @@ struct DomainSeries: Sendable {
         self.clock = Clock(bucketMs: bucketMs, latenessMs: self.profile.allowedLatenessMs ?? bucketMs)
     }
 
-    /// Buckets an evaluation looks at: baseline, present, and the lags on both sides.
-    var neededBuckets: Int { self.profile.baselineBuckets + self.profile.presentBuckets + 2 * self.profile.lagBuckets }
+    /// Buckets an evaluation looks at, and one more for differences.
+    var neededBuckets: Int { WindowShape(profile: self.profile).requiredLength + 1 }
 
     /// Registers a node, or widens what is known of its span. Returns its slot.
     @discardableResult
@@ -65,7 +78,23 @@ struct DomainSeries: Sendable {
         let place = self.order.partitionIndex { !(self.nodes[$0].key < key) }
         self.order.insert(slot, at: place)
         self.window?.appendNode()
+        let group = Group(event: key.event, market: key.market)
+        self.groups[group, default: 0] += 1
+        // The first of two siblings has been read without keeping its raw readings: read anew.
+        if self.groups[group] == 2 { self.dropWindow() }
         return slot
+    }
+
+    /// Whether another node has the same event and market, so that the pair is direct.
+    func hasSibling(_ slot: Int) -> Bool {
+        let key = self.nodes[slot].key
+        return (self.groups[Group(event: key.event, market: key.market)] ?? 0) > 1
+    }
+
+    /// Forgets what was read; the next plan reads it again.
+    mutating func dropWindow() {
+        self.window = nil
+        self.ticks = [:]
     }
 
     /// The domain as the schedule knows it; nil without a clock or data.

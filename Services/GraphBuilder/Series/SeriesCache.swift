@@ -1,3 +1,4 @@
+import Engine
 import Model
 
 /// The series of all nodes of all domains, and where each domain's window in memory should stand. A value without I/O: the
@@ -160,9 +161,34 @@ extension DomainSeries {
     }
 
     mutating func put(_ ticks: [SeriesReader.Tick]) {
+        self.keepRaw(ticks)
         self.aggregate(ticks) { domain, slot, bucket, value, digest in
             domain.window?.set(
                 slot: slot, bucket: bucket, aggregate: value, digest: digest, shard: domain.nodes[slot].shard)
+        }
+    }
+
+    /// Keeps raw readings of nodes with siblings; `ticks` holds whole buckets.
+    private mutating func keepRaw(_ ticks: [SeriesReader.Tick]) {
+        guard let clock, let window else { return }
+        var start = 0
+        while start < ticks.count {
+            let node = ticks[start].node
+            var end = start + 1
+            while end < ticks.count, ticks[end].node == node { end += 1 }
+            if let slot = self.slots[node], self.hasSibling(slot) {
+                let bounds = (
+                    clock.bucket(of: ticks[start].timeMs) * clock.bucketMs,
+                    (clock.bucket(of: ticks[end - 1].timeMs) + 1) * clock.bucketMs
+                )
+                var buffer = self.ticks.removeValue(forKey: slot) ?? TickBuffer()
+                buffer.replace(
+                    fromMs: bounds.0, toMs: bounds.1,
+                    with: ticks[start..<end].map { Reading(timeMs: $0.timeMs, value: $0.value) })
+                buffer.removeBefore(window.base * clock.bucketMs)
+                self.ticks[slot] = buffer
+            }
+            start = end
         }
     }
 
@@ -172,7 +198,7 @@ extension DomainSeries {
     }
 
     private mutating func aggregate(
-        _ ticks: [SeriesReader.Tick], _ each: (inout DomainSeries, Int, Int64, Double, UInt128) -> Void
+        _ ticks: [SeriesReader.Tick], _ each: (inout DomainSeries, Int, Int64, Double, Digest128) -> Void
     ) {
         guard let clock else { return }
         var aggregator = BucketAggregator(bucketMs: clock.bucketMs, fill: self.profile.fill)

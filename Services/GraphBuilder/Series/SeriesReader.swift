@@ -154,3 +154,25 @@ struct SeriesReader: Sendable {
         }
     }
 }
+
+extension SeriesReader {
+    /// Every declared call, of all topologies.
+    func declaredCalls() async throws -> [(String, String)] {
+        try await self.connection.query("SELECT caller, callee FROM topology ORDER BY 1, 2 LIMIT 100000").map { row in
+            try row.decode((String, String).self)
+        }
+    }
+
+    /// Stored detector states of `shards`.
+    func detectorStates(
+        _ shards: [Shard]
+    ) async throws -> [(shard: Shard, domain: String, end: Timestamp, state: [UInt8])] {
+        try await self.connection.query(
+            "SELECT shard, domain, window_end, state FROM detector_states WHERE shard = ANY($1::smallint[])",
+            [.shardArray(shards)]
+        ).map { row in
+            let (shard, domain, end, state) = try row.decode((Shard, String, Timestamp, [UInt8]).self)
+            return (shard, domain, end, state)
+        }
+    }
+}

@@ -1,0 +1,176 @@
+import Engine
+import Model
+
+/// What one closed bucket of one domain comes to. Pure: cache and states in, results out.
+struct DomainEvaluator {
+    /// The evaluation of one event, kept until it is published.
+    struct Part: Sendable {
+        var evaluation: EventEvaluation
+        var domain: String
+        var bucket: Int64
+        var windowEnd: Timestamp
+        /// Domains that took part in L4.
+        var partners: [String]
+    }
+
+    struct Outcome {
+        var parts: [Part] = []
+        var findings: [Finding] = []
+        var nodeScores: [EvaluationBatch.NodeScore] = []
+        var eventScores: [EvaluationBatch.EventScore] = []
+    }
+
+    let cache: SeriesCache
+    let thresholds: LayerThresholds
+    let declared: DeclaredPairs
+
+    /// - Parameters:
+    ///   - events: to evaluate, ascending.
+    ///   - learning: events whose detectors have not seen this bucket.
+    ///   - states: of the events' detectors, by event; changed in place.
+    func evaluate(
+        _ due: EvaluationSchedule.Due, events: [String], learning: Set<String>,
+        states: inout [String: DetectorStates.Event]
+    ) -> Outcome {
+        guard let domain = self.cache.domains[due.domain], let clock = domain.clock else { return Outcome() }
+        let builder = BlockBuilder(cache: self.cache)
+        guard let block = builder.own(domain, bucket: due.bucket) else { return Outcome() }
+        var input = EvaluationInput(
+            domain: due.domain, block: block, shape: WindowShape(profile: domain.profile), events: events,
+            thresholds: self.thresholds)
+        input.partners = builder.partners(domain, bucket: due.bucket, names: due.partners.ready)
+        if !due.partners.late.isEmpty {
+            input.layerStates[.crossDomain] = (
+                .degraded, "not up to this window end yet: \(due.partners.late.joined(separator: ", "))"
+            )
+        }
+        for event in events {
+            for standing in states[event]?.standing ?? [] {
+                input.detectedAt[
+                    EdgeKey(source: standing.source, target: standing.target, estimator: standing.estimator)] =
+                    standing.since
+            }
+        }
+        let takesTicks = due.bucket % max(1, Int64(domain.profile.presentBuckets / 4)) == 0
+        if takesTicks {
+            input.ticks = builder.ticks(domain, bucket: due.bucket)
+            if !input.ticks.isEmpty { input.tickOptions = Self.tickOptions(domain.profile, bucketMs: clock.bucketMs) }
+        }
+        var outcome = Outcome()
+        for var evaluation in Evaluation.evaluate(input) {
+            var state = states[evaluation.event] ?? Self.fresh(evaluation.event, domain: domain, clock: clock)
+            self.carryTickEdges(&evaluation, &state, computed: takesTicks)
+            state.standing = evaluation.accepted.map {
+                DetectorStates.Standing(
+                    source: $0.source, target: $0.target, estimator: $0.estimator, since: $0.detectedAt)
+            }
+            if learning.contains(evaluation.event) {
+                self.detect(
+                    evaluation, in: input, domain: domain, bucket: due.bucket, state: &state, outcome: &outcome)
+            }
+            states[evaluation.event] = state
+            outcome.parts.append(
+                Part(
+                    evaluation: evaluation, domain: due.domain, bucket: due.bucket, windowEnd: due.windowEnd,
+                    partners: due.partners.ready))
+        }
+        return outcome
+    }
+
+    private static func fresh(
+        _ event: String, domain: DomainSeries, clock: DomainSeries.Clock
+    ) -> DetectorStates.Event {
+        let profile = domain.profile
+        return DetectorStates.Event(
+            links: LinkDetector(
+                event: event,
+                settings: .init(
+                    presentBuckets: profile.presentBuckets, baselineBuckets: profile.baselineBuckets,
+                    lagBuckets: profile.lagBuckets)),
+            residual: NodeResidualDetector(
+                event: event, domain: domain.name,
+                settings: .init(
+                    bucketMs: clock.bucketMs, periodMs: profile.periodMs, baselineBuckets: profile.baselineBuckets)))
+    }
+
+    /// Lags by a fifth of a bucket, as far as the profile looks.
+    private static func tickOptions(_ profile: DomainProfile, bucketMs: Int64) -> HayashiYoshida.Options {
+        HayashiYoshida.Options(
+            lagStepMs: max(1, bucketMs / 5), lagLimitMs: max(1, Int64(profile.lagBuckets)) * bucketMs)
+    }
+
+    /// Tick estimates are made at every quarter of the present window and stand until the next.
+    private func carryTickEdges(
+        _ evaluation: inout EventEvaluation, _ state: inout DetectorStates.Event, computed: Bool
+    ) {
+        if computed {
+            state.tickEdges = evaluation.accepted.filter { $0.estimator == .hayashiYoshida }
+        } else if !state.tickEdges.isEmpty {
+            let others = evaluation.accepted.partitionIndex { $0.layer > .direct }
+            let direct = Array(evaluation.accepted[..<others]) + state.tickEdges
+            evaluation.accepted.replaceSubrange(
+                ..<others,
+                with: direct.sorted {
+                    ($1.weight, $0.source, $0.target, $0.estimator.rawValue) < (
+                        $0.weight, $1.source, $1.target, $1.estimator.rawValue
+                    )
+                })
+            if let index = evaluation.layers.firstIndex(where: { $0.layer == .direct }) {
+                evaluation.layers[index].accepted += state.tickEdges.count
+                evaluation.layers[index].pairs += state.tickEdges.count
+            }
+        }
+    }
+
+    private func detect(
+        _ evaluation: EventEvaluation, in input: EvaluationInput, domain: DomainSeries, bucket: Int64,
+        state: inout DetectorStates.Event, outcome: inout Outcome
+    ) {
+        // Where the partners are on the same clock, their block holds the own nodes too, and with it the far ends of L4.
+        let wide = input.partners.first { $0.block.bucketMs == input.block.bucketMs }?.block ?? input.block
+        let known = Set(wide.nodes)
+        let edges = evaluation.accepted.filter {
+            $0.estimator == .pearson && $0.bucketMs == wide.bucketMs && known.contains($0.source)
+                && known.contains($0.target)
+        }
+        outcome.findings += state.links.observe(block: wide, edges: edges)
+        outcome.findings += HiddenEdgeDetector(
+            presentBuckets: domain.profile.presentBuckets, baselineBuckets: domain.profile.baselineBuckets
+        ).observe(
+            event: evaluation.event, block: wide, edges: edges, declared: self.declared,
+            partners: max(1, wide.nodes.count - 1))
+        outcome.findings += MoveDetector(
+            transform: domain.profile.transform, baselineBuckets: max(1, domain.profile.baselineBuckets),
+            leastBuckets: 3 * domain.profile.presentBuckets
+        ).observe(block: input.block, event: evaluation.event, edges: evaluation.accepted)
+        self.scoreNodes(evaluation.event, domain: domain, bucket: bucket, input: input, &state, &outcome)
+    }
+
+    private func scoreNodes(
+        _ event: String, domain: DomainSeries, bucket: Int64, input: EvaluationInput,
+        _ state: inout DetectorStates.Event, _ outcome: inout Outcome
+    ) {
+        guard let window = domain.window else { return }
+        var nodes: [NodeKey] = []
+        var values: [Double] = []
+        for slot in domain.order where domain.nodes[slot].key.event == event {
+            nodes.append(domain.nodes[slot].key)
+            window.filled(slot: slot, through: bucket, length: 1, fill: domain.profile.fill, into: &values)
+        }
+        let scores = state.residual.observe(nodes: nodes, values: values, windowEnd: input.block.windowEnd)
+        outcome.findings += scores.findings
+        let shard = Shard(event: event)
+        for node in scores.nodes {
+            outcome.nodeScores.append(
+                EvaluationBatch.NodeScore(
+                    shard: shard, node: node.node.id, windowEnd: scores.windowEnd, score: Float(node.score),
+                    level: Float(node.level), seasonal: Float(node.seasonal), innovation: Float(node.innovation),
+                    neighbour: Float(node.neighbour)))
+        }
+        if let score = scores.eventScore {
+            outcome.eventScores.append(
+                EvaluationBatch.EventScore(
+                    shard: shard, event: event, domain: domain.name, windowEnd: scores.windowEnd, score: Float(score)))
+        }
+    }
+}

@@ -1,0 +1,219 @@
+import Engine
+import Logging
+import Model
+import Postgres
+
+extension EvaluationEngine {
+    // MARK: Ownership
+
+    /// Takes up shards that were gained and lets go of those that were lost.
+    func follow(_ trusted: [Shard: Int64]) async throws {
+        let lost = Set(self.owned.filter { trusted[$0.key] != $0.value }.keys)
+        if !lost.isEmpty { self.letGo(lost) }
+        let gained = trusted.keys.filter { self.owned[$0] == nil }.sorted()
+        guard !gained.isEmpty else { return }
+        let (ends, states) = try await self.pool.withConnection { connection in
+            let reader = SeriesReader(connection: connection)
+            return (try await reader.evaluatedEnds(gained), try await reader.detectorStates(gained))
+        }
+        for shard in gained {
+            self.owned[shard] = trusted[shard]
+            self.stored[shard] = [:]
+            self.learnt[shard] = [:]
+            self.detectors[shard] = [:]
+        }
+        for end in ends { self.stored[end.shard]?[end.domain] = end.end }
+        for row in states {
+            do {
+                let state = try DetectorStates(encoded: row.state)
+                let profile = self.cache.profiles[row.domain] ?? DomainProfile(domain: row.domain)
+                guard state.profile == profile else { continue }
+                self.detectors[row.shard]?[row.domain] = state
+                self.learnt[row.shard]?[row.domain] = row.end
+            } catch {
+                // Written by another version: learn anew from the observations.
+                self.logger.warning("detector state cannot be read", metadata: ["domain": "\(row.domain)"])
+            }
+        }
+        for name in self.cache.domains.keys { self.place(domain: name, shards: gained) }
+    }
+
+    func letGo(_ shards: Set<Shard>) {
+        for shard in shards {
+            self.owned[shard] = nil
+            self.stored[shard] = nil
+            self.learnt[shard] = nil
+            self.detectors[shard] = nil
+            for name in self.cache.domains.keys { self.cache.update(name) { $0.evaluated[shard] = nil } }
+        }
+        self.pending.remove(shards)
+        self.parts = self.parts.filter { !shards.contains(Shard(event: $0.key)) }
+        self.unpublished = self.unpublished.filter { !shards.contains(Shard(event: $0)) }
+        self.unstored = self.unstored.filter { !shards.contains(Shard(event: $0)) }
+        self.graphs.remove(shards)
+    }
+
+    /// Where evaluation of a domain goes on for some shards: after what their detectors have learnt, and at the latest with
+    /// the last stored bucket, so that its graphs are in memory again.
+    func place(domain name: String, shards: [Shard]) {
+        let stored = self.stored
+        let learnt = self.learnt
+        self.cache.update(name) { domain in
+            guard let clock = domain.clock else { return }
+            for shard in shards {
+                domain.evaluated[shard] = nil
+                guard let end = stored[shard]?[name], let state = learnt[shard]?[name] else { continue }
+                domain.evaluated[shard] = min(
+                    clock.bucket(of: end.milliseconds) - 2, clock.bucket(of: state.milliseconds) - 1)
+            }
+            domain.isPlaced = true
+        }
+    }
+
+    // MARK: Evaluating
+
+    /// Evaluates what is due until the batch is full. Returns whether anything was.
+    func evaluateBatch() -> Bool {
+        let start = ContinuousClock.now
+        var count = 0
+        while count < self.settings.batchEvaluations, ContinuousClock.now - start < self.settings.batchTime,
+            let due = self.nextDue()
+        {
+            self.evaluate(due)
+            count += 1
+        }
+        return count > 0
+    }
+
+    /// The earliest window end that is due, over all domains.
+    func nextDue() -> EvaluationSchedule.Due? {
+        let shards = Set(self.owned.keys)
+        guard !shards.isEmpty else { return nil }
+        var best: EvaluationSchedule.Due?
+        for name in self.cache.domains.keys.sorted() {
+            guard let domain = self.cache.domains[name] else { continue }
+            let next = domain.nextPending(owned: shards)
+            if next == nil { self.passOverEmpty(name, shards: shards) }
+            guard case .evaluate(let due) = self.schedule.step(name, next: next) else { continue }
+            if let earliest = best, earliest.windowEnd <= due.windowEnd { continue }
+            best = due
+        }
+        return best
+    }
+
+    /// Nothing in the loaded, closed part is left: evaluation goes on behind it.
+    private func passOverEmpty(_ name: String, shards: Set<Shard>) {
+        self.cache.update(name) { domain in
+            guard let window = domain.window, let scheduled = domain.scheduled else { return }
+            let last = min(window.loadedEnd, scheduled.openBucket) - 1
+            for shard in shards where (domain.evaluated[shard] ?? .min) < last { domain.evaluated[shard] = last }
+        }
+    }
+
+    private func evaluate(_ due: EvaluationSchedule.Due) {
+        let begin = ContinuousClock.now
+        guard let domain = self.cache.domains[due.domain], let clock = domain.clock else { return }
+        let owned = Set(self.owned.keys)
+        let shards = domain.dueShards(at: due.bucket, owned: owned)
+        let events = domain.events(at: due.bucket, shards: Set(shards))
+        var states: [String: DetectorStates.Event] = [:]
+        var learning: Set<String> = []
+        for event in events {
+            let shard = Shard(event: event)
+            states[event] = self.detectors[shard]?[due.domain]?.events.removeValue(forKey: event)
+            if self.learnt[shard]?[due.domain].map({ $0 < due.windowEnd }) ?? true { learning.insert(event) }
+        }
+        let evaluator = DomainEvaluator(
+            cache: self.cache, thresholds: self.settings.thresholds, declared: self.declared)
+        var outcome = evaluator.evaluate(due, events: events, learning: learning, states: &states)
+        for (event, state) in states {
+            self.detectors[Shard(event: event)]?[due.domain, default: DetectorStates(profile: domain.profile)].events[
+                event] = state
+        }
+        for part in outcome.parts { self.parts[part.evaluation.event, default: [:]][due.domain] = part }
+        self.unpublished.formUnion(events)
+        let elapsed = begin.duration(to: .now)
+        // What is stored already is only brought back to memory.
+        let known = Set(shards.filter { (self.stored[$0]?[due.domain] ?? .earliest) >= due.windowEnd })
+        outcome.remove(known)
+        self.pending.nodeScores += outcome.nodeScores
+        self.pending.eventScores += outcome.eventScores
+        self.pending.findings += outcome.findings
+        for shard in shards {
+            self.learnt[shard]?[due.domain] = max(self.learnt[shard]?[due.domain] ?? .earliest, due.windowEnd)
+            guard !known.contains(shard) else { continue }
+            self.pending.evaluations.append(
+                EvaluationBatch.Evaluation(
+                    shard: shard, domain: due.domain, windowEnd: due.windowEnd, bucketMs: clock.bucketMs,
+                    durationUs: Int64(elapsed / .microseconds(1))))
+            self.keepState(shard, due: due, previous: domain.evaluated[shard])
+            self.stored[shard]?[due.domain] = due.windowEnd
+        }
+        self.cache.update(due.domain) { domain in
+            for shard in owned { domain.evaluated[shard] = max(domain.evaluated[shard] ?? .min, due.bucket) }
+        }
+        self.metrics.recordEvaluation(elapsed, layers: outcome.parts.flatMap(\.evaluation.layers))
+    }
+
+    private func keepState(_ shard: Shard, due: EvaluationSchedule.Due, previous: Int64?) {
+        guard DetectorStates.isDue(due.bucket, after: previous), let state = self.detectors[shard]?[due.domain] else {
+            return
+        }
+        do {
+            let encoded = try state.encoded()
+            self.pending.detectorStates.removeAll { $0.shard == shard && $0.domain == due.domain }
+            self.pending.detectorStates.append(
+                EvaluationBatch.DetectorState(
+                    shard: shard, domain: due.domain, windowEnd: due.windowEnd, state: encoded))
+        } catch {
+            self.logger.error("detector state cannot be encoded", metadata: ["error": "\(error)"])
+        }
+    }
+
+    // MARK: Writing
+
+    /// Writes what has been collected; what a stale owner collected is thrown away.
+    func flush(isCaughtUp: Bool) async throws {
+        self.unstored.formUnion(self.unpublished)
+        let graphsAreDue = isCaughtUp || ContinuousClock.now - self.graphsWrittenAt >= self.settings.graphInterval
+        var assembler = GraphAssembler(cache: self.cache, thresholds: self.settings.thresholds)
+        var fresh: [String: CorrelationGraph] = [:]
+        if graphsAreDue {
+            for event in self.unstored {
+                fresh[event] = assembler.graph(event: event, parts: Array((self.parts[event] ?? [:]).values))
+            }
+            self.pending.graphs = fresh
+        }
+        while !self.pending.isEmpty {
+            let batch = self.pending
+            let epochs = self.owned
+            do {
+                let begin = ContinuousClock.now
+                let revisions = try await self.writer.write(batch, epochs: epochs)
+                self.metrics.recordWrite(begin.duration(to: .now), batch: batch)
+                self.graphs.publish(Array(batch.graphs.values), revisions: revisions)
+                self.pending = EvaluationBatch()
+                if graphsAreDue {
+                    self.unstored = []
+                    self.graphsWrittenAt = .now
+                }
+            } catch let stale as StaleOwner {
+                self.metrics.recordStaleOwner()
+                self.keeper.drop(stale.shards, epochs: epochs)
+                self.letGo(stale.shards)
+                continue
+            }
+        }
+        self.unpublished = []
+    }
+}
+
+extension DomainEvaluator.Outcome {
+    /// Takes out the rows of shards for which they are stored already.
+    mutating func remove(_ shards: Set<Shard>) {
+        guard !shards.isEmpty else { return }
+        self.findings.removeAll { shards.contains(Shard(event: $0.event)) }
+        self.nodeScores.removeAll { shards.contains($0.shard) }
+        self.eventScores.removeAll { shards.contains($0.shard) }
+    }
+}

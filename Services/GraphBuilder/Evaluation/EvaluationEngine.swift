@@ -1,0 +1,213 @@
+import Engine
+import Logging
+import Model
+import Postgres
+
+/// Follows the ingest log, keeps the series, evaluates what is due for the shards this replica holds, and has the results
+/// written. Runs on a thread of its own; everything it knows can be rebuilt from the database.
+actor EvaluationEngine {
+    private nonisolated let executor = EngineExecutor(label: "evaluation")
+    nonisolated var unownedExecutor: UnownedSerialExecutor { self.executor.asUnownedSerialExecutor() }
+
+    struct Settings: Sendable {
+        var thresholds = LayerThresholds()
+        /// Work collected before it is written.
+        var batchTime = Duration.milliseconds(250)
+        var batchEvaluations = 512
+        /// Stored edges are a cache: written when caught up, and this often while behind.
+        var graphInterval = Duration.seconds(1)
+    }
+
+    let pool: PostgresPool
+    let keeper: LeaseKeeper
+    let writer: EvaluationWriter
+    let graphs: GraphStore
+    let metrics: GraphBuilderMetrics
+    let settings: Settings
+    let logger: Logger
+
+    var cache = SeriesCache()
+    var schedule = EvaluationSchedule()
+    var tail: LogTail?
+    var profilesSince = Timestamp.earliest
+    var declared = DeclaredPairs()
+    /// Epoch by shard of what is being worked for.
+    var owned: [Shard: Int64] = [:]
+    /// By shard and domain.
+    var detectors: [Shard: [String: DetectorStates]] = [:]
+    /// Up to which bucket end detectors and stored rows of a shard and domain have got; evaluations up to there only bring
+    /// memory back.
+    var learnt: [Shard: [String: Timestamp]] = [:]
+    var stored: [Shard: [String: Timestamp]] = [:]
+    /// Newest evaluation of each owned event, by domain.
+    var parts: [String: [String: DomainEvaluator.Part]] = [:]
+    /// Evaluated since the graphs were last written.
+    var unpublished: Set<String> = []
+    var unstored: Set<String> = []
+    /// What could not be written yet.
+    var pending = EvaluationBatch()
+    var graphsWrittenAt = ContinuousClock.now
+
+    init(
+        pool: PostgresPool, keeper: LeaseKeeper, graphs: GraphStore, metrics: GraphBuilderMetrics,
+        settings: Settings = Settings(), logger: Logger
+    ) {
+        self.pool = pool
+        self.keeper = keeper
+        self.writer = EvaluationWriter(pool: pool, replica: keeper.store.replica)
+        self.graphs = graphs
+        self.metrics = metrics
+        self.settings = settings
+        self.logger = logger
+    }
+
+    /// Reads, evaluates and writes until nothing is left to do.
+    func catchUp() async throws {
+        var goesOn = true
+        while goesOn, !Task.isCancelled {
+            let readMore = try await self.read()
+            try await self.follow(self.keeper.trusted)
+            try await self.moveWindows()
+            let evaluated = self.evaluateBatch()
+            try await self.flush(isCaughtUp: !evaluated && !readMore)
+            self.report()
+            goesOn = readMore || evaluated
+        }
+    }
+
+    // MARK: Reading
+
+    /// Takes one page of the log in. Returns whether more may be waiting.
+    func read() async throws -> Bool {
+        let known = self.tail
+        let since = self.profilesSince
+        let result = try await self.pool.withConnection { connection in
+            let reader = SeriesReader(connection: connection)
+            guard let known else {
+                let tail = try await LogTail.atHorizon(connection)
+                let profiles = try await reader.profiles(since: since)
+                return (
+                    page: LogTail.Page(touched: [], batches: 0, tail: tail), profiles: profiles,
+                    nodes: try await reader.allNodes(), calls: try await reader.declaredCalls()
+                )
+            }
+            let page = try await known.next(connection)
+            // After the log: a profile that was declared before data were sent is seen with them.
+            let profiles = try await reader.profiles(since: since)
+            return (page: page, profiles: profiles, nodes: [], calls: try await reader.declaredCalls())
+        }
+        self.declared = DeclaredPairs(result.calls)
+        for (profile, changedAt) in result.profiles {
+            self.profilesSince = max(self.profilesSince, changedAt)
+            if self.cache.declare(profile) { self.forget(domain: profile.domain) }
+        }
+        for node in result.nodes { self.cache.register(node) }
+        let unknown = result.page.touched.map(\.node).filter { self.cache.domainOfNode[$0] == nil }
+        if !unknown.isEmpty {
+            let rows = try await self.pool.withConnection {
+                try await SeriesReader(connection: $0).nodes(unknown)
+            }
+            for row in rows { self.cache.register(row) }
+        }
+        try await self.take(result.page.touched)
+        if known == nil { self.noteNewest() }
+        try await self.settleClocks()
+        self.tail = result.page.tail
+        return result.page.isFull
+    }
+
+    /// Widens the spans of touched nodes and reads again what of them is in memory.
+    private func take(_ touched: [LogTail.Touched]) async throws {
+        var spans: [String: [SeriesReader.Span]] = [:]
+        for touch in touched {
+            guard let name = self.cache.domainOfNode[touch.node] else { continue }
+            self.cache.update(name) { domain in
+                if let slot = domain.slots[touch.node] {
+                    domain.register(
+                        domain.nodes[slot].key, id: touch.node, firstMs: touch.firstMs, lastMs: touch.lastMs)
+                }
+                domain.newestMs = max(domain.newestMs ?? .min, touch.lastMs)
+            }
+            if let span = self.cache.domains[name]?.reread(touch.node, firstMs: touch.firstMs, lastMs: touch.lastMs) {
+                spans[name, default: []].append(span)
+            }
+        }
+        for (name, spans) in spans.sorted(by: { $0.key < $1.key }) {
+            self.cache.refresh(name, ticks: try await self.observations(spans))
+        }
+    }
+
+    /// After a start all that is stored counts as read.
+    private func noteNewest() {
+        for name in self.cache.domains.keys {
+            self.cache.update(name) { domain in
+                let newest = domain.nodes.lazy.map(\.lastMs).max() ?? .min
+                if newest > .min { domain.newestMs = max(domain.newestMs ?? .min, newest) }
+            }
+        }
+    }
+
+    /// Derives the clocks that were not declared, as soon as their data settle them.
+    private func settleClocks() async throws {
+        for (name, domain) in self.cache.domains where domain.clock == nil && domain.newestMs != nil {
+            let nodes = domain.nodes.map { (shard: $0.shard, id: $0.id) }
+            let times = try await self.pool.withConnection {
+                try await SeriesReader(connection: $0).firstTimes(nodes)
+            }
+            if let width = ClockRule.width(times: times) { self.cache.update(name) { $0.setWidth(width) } }
+        }
+    }
+
+    private func observations(_ spans: [SeriesReader.Span]) async throws -> [SeriesReader.Tick] {
+        try await self.pool.withConnection { connection in
+            var ticks: [SeriesReader.Tick] = []
+            try await SeriesReader(connection: connection).observations(spans) { ticks.append($0) }
+            return ticks
+        }
+    }
+
+    // MARK: Windows
+
+    /// Brings every domain's window where evaluation needs it.
+    func moveWindows() async throws {
+        for (name, domain) in self.cache.domains where !domain.isPlaced && domain.clock != nil {
+            self.place(domain: name, shards: Array(self.owned.keys))
+        }
+        for (name, start) in self.cache.starts(owned: Set(self.owned.keys)).sorted(by: { $0.key < $1.key }) {
+            guard let plan = self.cache.plan(name, start: start) else { continue }
+            var held: [SeriesReader.Tick] = []
+            if let base = plan.rebuildAt, !plan.heldBefore.isEmpty, let clock = self.cache.domains[name]?.clock {
+                let last = try await self.pool.withConnection {
+                    try await SeriesReader(connection: $0).lastTimes(
+                        plan.heldBefore, beforeMs: base * clock.bucketMs)
+                }
+                let spans = plan.heldBefore.compactMap { node in
+                    last[node.id].map { time in
+                        let bucket = clock.bucket(of: time)
+                        return SeriesReader.Span(
+                            shard: node.shard, node: node.id, fromMs: bucket * clock.bucketMs,
+                            toMs: (bucket + 1) * clock.bucketMs)
+                    }
+                }
+                held = try await self.observations(spans)
+            }
+            let ticks = try await self.observations(plan.spans)
+            self.cache.carryOut(plan, start: start, held: held, ticks: ticks)
+        }
+        for (name, domain) in self.cache.domains {
+            if let scheduled = domain.scheduled, domain.window != nil {
+                self.schedule.set(scheduled, for: name)
+            } else {
+                self.schedule.remove(name)
+            }
+        }
+    }
+
+    /// A profile changed: series, detectors and clock of the domain start anew.
+    private func forget(domain name: String) {
+        for shard in self.owned.keys { self.detectors[shard]?[name] = nil }
+        self.schedule.remove(name)
+        for (event, parts) in self.parts where parts[name] != nil { self.parts[event]?[name] = nil }
+        for shard in self.owned.keys { self.learnt[shard]?[name] = self.stored[shard]?[name] }
+    }
+}
