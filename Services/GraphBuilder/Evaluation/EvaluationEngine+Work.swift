@@ -62,9 +62,12 @@ extension EvaluationEngine {
             guard let clock = domain.clock else { return }
             for shard in shards {
                 domain.evaluated[shard] = nil
-                guard let end = stored[shard]?[name], let state = learnt[shard]?[name] else { continue }
-                domain.evaluated[shard] = min(
-                    clock.bucket(of: end.milliseconds) - 2, clock.bucket(of: state.milliseconds) - 1)
+                guard let end = stored[shard]?[name] else { continue }
+                let beforeLast = clock.bucket(of: end.milliseconds) - 2
+                // Without a state nothing older than the last interval has been learnt, unless under another profile.
+                domain.evaluated[shard] =
+                    learnt[shard]?[name].map { min(beforeLast, clock.bucket(of: $0.milliseconds) - 1) }
+                    ?? beforeLast - 2 * DetectorStates.interval
             }
             domain.isPlaced = true
         }
@@ -140,13 +143,14 @@ extension EvaluationEngine {
         self.pending.eventScores += outcome.eventScores
         self.pending.findings += outcome.findings
         for shard in shards {
+            let previous = self.learnt[shard]?[due.domain].map { clock.bucket(of: $0.milliseconds) - 1 }
             self.learnt[shard]?[due.domain] = max(self.learnt[shard]?[due.domain] ?? .earliest, due.windowEnd)
             guard !known.contains(shard) else { continue }
             self.pending.evaluations.append(
                 EvaluationBatch.Evaluation(
                     shard: shard, domain: due.domain, windowEnd: due.windowEnd, bucketMs: clock.bucketMs,
                     durationUs: Int64(elapsed / .microseconds(1))))
-            self.keepState(shard, due: due, previous: domain.evaluated[shard])
+            self.keepState(shard, due: due, previous: previous)
             self.stored[shard]?[due.domain] = due.windowEnd
         }
         self.cache.update(due.domain) { domain in

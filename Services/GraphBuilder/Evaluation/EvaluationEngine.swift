@@ -63,6 +63,9 @@ actor EvaluationEngine {
 
     /// Reads, evaluates and writes until nothing is left to do.
     func catchUp() async throws {
+        // What a failure left unwritten goes first, so that it cannot pile up.
+        try await self.follow(self.keeper.trusted)
+        if !self.pending.isEmpty { try await self.flush(isCaughtUp: false) }
         var goesOn = true
         while goesOn, !Task.isCancelled {
             let readMore = try await self.read()
