@@ -1,0 +1,43 @@
+import Model
+import Postgres
+
+/// How far the findings of a shard have been turned into episodes, and the episodes' state there.
+struct ReaderPosition: Hashable, Sendable {
+    let shard: Shard
+    /// Everything up to this revision has been taken in.
+    let revision: Int64
+    let state: [UInt8]
+}
+
+/// Positions are shared by all replicas: whoever is further ahead has written every row up to its position in the same
+/// transaction, so the row only moves forward and a replica that starts continues from it.
+struct ReaderPositionStore: Sendable {
+    static let reader = "anomaly-propagation"
+    let pool: PostgresPool
+
+    func positions() async throws -> [ReaderPosition] {
+        let rows = try await self.pool.query(
+            "SELECT shard, revision, coalesce(state, ''::bytea) FROM reader_positions WHERE reader = $1",
+            [.text(Self.reader)])
+        return try rows.decode((Shard, Int64, [UInt8]).self).map {
+            ReaderPosition(shard: $0.0, revision: $0.1, state: $0.2)
+        }
+    }
+
+    /// - Parameter positions: at most one per shard.
+    static func save(_ positions: [ReaderPosition]) -> PostgresQuery {
+        let sorted = positions.sorted { $0.shard < $1.shard }
+        return PostgresQuery(
+            """
+            INSERT INTO reader_positions AS p (shard, reader, revision, state)
+            SELECT w.shard, $4, w.revision, w.state
+            FROM unnest($1::smallint[], $2::bigint[], $3::bytea[]) AS w(shard, revision, state)
+            ON CONFLICT (shard, reader) DO UPDATE SET revision = excluded.revision, state = excluded.state
+            WHERE p.revision < excluded.revision
+            """,
+            [
+                .shardArray(sorted.map(\.shard)), .int64Array(sorted.map(\.revision)), .byteaArray(sorted.map(\.state)),
+                .text(Self.reader),
+            ])
+    }
+}
