@@ -176,7 +176,9 @@ actor FindingsReader {
         var outcomes: [String: ForecastBook.Outcome] = [:]
         for start in stride(from: 0, to: forecasts.count, by: self.bounds.rowsPerStatement) {
             let part = Array(forecasts[start..<min(forecasts.count, start + self.bounds.rowsPerStatement)])
-            let read = try await self.outcomes.outcomes(of: part, profiles: self.profiles, remembering: &self.rates)
+            var rates = self.rates
+            let read = try await self.outcomes.outcomes(of: part, profiles: self.profiles, remembering: &rates)
+            self.rates = rates
             outcomes.merge(read) { first, _ in first }
         }
         return outcomes

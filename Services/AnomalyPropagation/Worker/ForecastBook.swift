@@ -11,13 +11,13 @@ struct ForecastBook: Sendable {
     /// Pairs held in memory; beyond it those without an open forecast are forgotten and read again when they move.
     static let pairLimit = 20_000
 
-    private struct Planned {
+    fileprivate struct Planned {
         let move: Finding
         let edge: Edge
         let forecast: Forecast
     }
 
-    private struct Chain {
+    fileprivate struct Chain {
         var calibrator: ForecastCalibrator
         /// Made in an earlier round, not scored.
         var open: Forecast?

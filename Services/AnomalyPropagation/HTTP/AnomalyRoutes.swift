@@ -1,0 +1,60 @@
+import Hummingbird
+import Model
+
+/// `GET /v1/anomalies` and `GET /v1/anomalies/{id}`.
+struct AnomalyRoutes: Sendable {
+    static let limits = 1...500
+    let store: AnomalyStore
+
+    func add<Context: RequestContext>(to router: Router<Context>) {
+        router.get("/v1/anomalies") { request, _ in try await self.list(request) }
+        router.get("/v1/anomalies/{id}") { _, context in
+            try await self.one(id: try context.parameters.require("id"))
+        }
+    }
+
+    /// An anomaly with what follows from its fields.
+    struct Item: Encodable, Sendable {
+        let anomaly: Anomaly
+
+        private enum Keys: String, CodingKey { case state }
+
+        func encode(to encoder: any Encoder) throws {
+            try self.anomaly.encode(to: encoder)
+            var keyed = encoder.container(keyedBy: Keys.self)
+            try keyed.encode(self.anomaly.closedAt == nil ? "open" : "closed", forKey: .state)
+        }
+    }
+
+    private func list(_ request: Request) async throws -> Response {
+        let filter: AnomalyFilter
+        let limit: Int
+        let end: PageEnd?
+        do {
+            let query = try QueryParameters(
+                request, known: ["event", "layer", "kind", "band", "since", "limit", "cursor"])
+            filter = AnomalyFilter(
+                event: try query.name("event"), layer: try query.layer("layer"), kind: try query.word("kind"),
+                severity: try query.word("band"), since: try query.time("since"))
+            limit = try query.integer("limit", in: Self.limits, default: 50)
+            end = try query.pageEnd()
+        } catch {
+            throw Problem(error)
+        }
+        // One more than asked for tells whether there is a next page.
+        var anomalies = try await self.store.list(filter, after: end, limit: limit + 1)
+        var cursor: String?
+        if anomalies.count > limit {
+            anomalies.removeLast(anomalies.count - limit)
+            cursor = anomalies.last.map { PageEnd(time: $0.openedAt, id: $0.id).cursor }
+        }
+        return try JSONBody.write(Page(items: anomalies.map(Item.init), nextCursor: cursor))
+    }
+
+    private func one(id: String) async throws -> Response {
+        guard id.utf8.count == 32, id.utf8.allSatisfy({ (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }),
+            let anomaly = try await self.store.anomaly(id: id)
+        else { throw Problem(.notFound, detail: "there is no anomaly with this id") }
+        return try JSONBody.write(Item(anomaly: anomaly))
+    }
+}

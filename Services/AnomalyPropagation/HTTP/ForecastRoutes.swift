@@ -1,0 +1,135 @@
+import Engine
+import Hummingbird
+import Model
+
+/// `GET /v1/forecasts`: forecasts with their scores, and how all of them did.
+struct ForecastRoutes: Sendable {
+    static let limits = 1...500
+    let store: ForecastStore
+
+    func add<Context: RequestContext>(to router: Router<Context>) {
+        router.get("/v1/forecasts") { request, _ in try await self.list(request) }
+    }
+
+    struct Interval: Encodable, Sendable {
+        let low: Double
+        let high: Double
+    }
+
+    struct Item: Encodable, Sendable {
+        let id: String
+        let event: String
+        let source: NodeKey
+        let target: NodeKey
+        let movedAt: Timestamp
+        let horizonAt: Timestamp
+        let latencyMs: Double
+        /// Source units.
+        let move: Double
+        let sourceSd: Double
+        /// Target units per source unit.
+        let beta: Double
+        /// Target units, as are the interval and the outcome.
+        let expectedChange: Double
+        /// 80 %; left out before 20 moves of the pair have been scored.
+        let interval: Interval?
+        let confidence: Double
+        let scored: Bool
+        /// Left out while not scored, and where the target's values are not known.
+        let outcome: Double?
+        let covered: Bool?
+        let signHit: Bool?
+        let baseRate: Double?
+
+        init(_ stored: StoredForecast) {
+            let forecast = stored.forecast
+            self.id = forecast.id
+            self.event = forecast.event
+            self.source = forecast.source
+            self.target = forecast.target
+            self.movedAt = forecast.movedAt
+            self.horizonAt = forecast.horizonAt
+            self.latencyMs = forecast.latencyMs
+            self.move = forecast.move
+            self.sourceSd = forecast.sourceSd
+            self.beta = forecast.beta
+            self.expectedChange = forecast.expectedChange
+            if let low = forecast.intervalLow, let high = forecast.intervalHigh {
+                self.interval = Interval(low: low, high: high)
+            } else {
+                self.interval = nil
+            }
+            self.confidence = forecast.confidence
+            self.scored = stored.scoredAt != nil
+            self.outcome = stored.outcome
+            self.covered = stored.covered
+            self.signHit = stored.signHit
+            self.baseRate = stored.baseRate
+        }
+    }
+
+    /// A share with its 95 % Wilson interval and the number of cases behind it.
+    struct Share: Encodable, Sendable {
+        let value: Double
+        let low: Double
+        let high: Double
+        let n: Int
+
+        init?(hits: Int, of trials: Int) {
+            guard let proportion = Proportion(hits: hits, of: trials) else { return nil }
+            self.value = proportion.value
+            self.low = proportion.low
+            self.high = proportion.high
+            self.n = trials
+        }
+    }
+
+    /// Over all forecasts of the filter, not only those of the page.
+    struct Summary: Encodable, Sendable {
+        let forecasts: Int
+        let scored: Int
+        /// Outcomes inside the 80 % interval, of those that had one.
+        let coverage: Share?
+        /// Outcomes that went the expected way, of those that changed at all.
+        let signHitRate: Share?
+        /// What the sign hit rate would be by chance: how often the targets moved that way anyway.
+        let baseRate: Double?
+
+        init(_ tally: ForecastStore.Tally) {
+            self.forecasts = tally.forecasts
+            self.scored = tally.scored
+            self.coverage = Share(hits: tally.covered, of: tally.withInterval)
+            self.signHitRate = Share(hits: tally.signHits, of: tally.withChange)
+            self.baseRate = tally.baseRate
+        }
+    }
+
+    struct Answer: Encodable, Sendable {
+        let items: [Item]
+        let nextCursor: String?
+        let summary: Summary
+    }
+
+    private func list(_ request: Request) async throws -> Response {
+        let filter: ForecastFilter
+        let limit: Int
+        let end: PageEnd?
+        do {
+            let query = try QueryParameters(request, known: ["event", "since", "scored", "limit", "cursor"])
+            filter = ForecastFilter(
+                event: try query.name("event"), since: try query.time("since"), scored: try query.flag("scored"))
+            limit = try query.integer("limit", in: Self.limits, default: 50)
+            end = try query.pageEnd()
+        } catch {
+            throw Problem(error)
+        }
+        var forecasts = try await self.store.list(filter, after: end, limit: limit + 1)
+        var cursor: String?
+        if forecasts.count > limit {
+            forecasts.removeLast(forecasts.count - limit)
+            cursor = forecasts.last.map { PageEnd(time: $0.forecast.movedAt, id: $0.forecast.id).cursor }
+        }
+        let summary = Summary(try await self.store.tally(filter))
+        return try JSONBody.write(Answer(items: forecasts.map(Item.init), nextCursor: cursor, summary: summary))
+    }
+}
