@@ -4,14 +4,165 @@ import Model
 public enum Evaluation {
     /// One evaluation per asked event, in ascending order of events. Pure and deterministic: equal input gives equal output
     /// on every machine, and an event's result does not depend on which other events are asked with it.
+    ///
+    /// With A asked nodes among N, window W and 2L + 1 lags the screening is A x N x W x (2L + 1) multiplications in
+    /// float; what survives costs the same per pair in Double, and the baseline's length where the lag is chosen on it.
     public static func evaluate(_ input: EvaluationInput) -> [EventEvaluation] {
-        Set(input.events).sorted().map { event in
-            EventEvaluation(
-                event: event,
-                layers: Layer.allCases.map {
-                    LayerReport(layer: $0, state: .failed, reason: "this version computes no layer")
-                },
-                accepted: [])
+        var run = EvaluationRun(input)
+        run.scanOwnDomain()
+        run.scanPartners()
+        return run.results()
+    }
+}
+
+/// One evaluation in progress.
+private struct EvaluationRun {
+    let input: EvaluationInput
+    let events: [String]
+    private var failures: [Layer: String] = [:]
+    private var counts: [PairCounts]
+    /// By asked event: what was settled, and the panel its rows belong to.
+    private var settled: [[(pair: SettledPair, panel: SeriesPanel)]]
+
+    init(_ input: EvaluationInput) {
+        self.input = input
+        self.events = Set(input.events).sorted()
+        self.counts = [PairCounts](repeating: PairCounts(), count: self.events.count * Layer.allCases.count)
+        self.settled = [[(pair: SettledPair, panel: SeriesPanel)]](repeating: [], count: self.events.count)
+    }
+
+    private func isComputed(_ layer: Layer) -> Bool {
+        guard let state = self.input.layerStates[layer]?.state else { return true }
+        return state != .failed && state != .standby
+    }
+
+    mutating func scanOwnDomain() {
+        let layers = Set([Layer.direct, .crossMarket, .crossEvent].filter { self.isComputed($0) })
+        let block = self.input.block
+        guard !layers.isEmpty, !block.nodes.isEmpty else { return }
+        guard block.nodes.allSatisfy({ $0.domain == self.input.domain }) else {
+            for layer in layers { self.failures[layer] = "the series hold a node of another domain" }
+            return
         }
+        guard Self.isAscending(block.nodes) else {
+            for layer in layers { self.failures[layer] = "the series are not in ascending order of nodes" }
+            return
+        }
+        let numbers = NodeNumbers(nodes: block.nodes, askedEvents: self.events)
+        let rows = block.nodes.indices.filter { numbers.asked[$0] >= 0 }
+        let others = layers.contains(.crossEvent) ? block.nodes.indices.filter { numbers.asked[$0] < 0 } : []
+        self.scan(
+            SeriesPanel(block: block, shape: self.input.shape), numbers, layers, rows, others, pairsWithinRows: true)
+    }
+
+    mutating func scanPartners() {
+        guard self.isComputed(.crossDomain) else { return }
+        for partner in self.input.partners {
+            let nodes = partner.block.nodes
+            guard Self.isAscending(nodes) else {
+                self.failures[.crossDomain] = "the partner series are not in ascending order of nodes"
+                return
+            }
+            let numbers = NodeNumbers(nodes: nodes, askedEvents: self.events)
+            let rows = nodes.indices.filter { nodes[$0].domain == self.input.domain && numbers.asked[$0] >= 0 }
+            let others = nodes.indices.filter { nodes[$0].domain != self.input.domain }
+            self.scan(
+                SeriesPanel(block: partner.block, shape: partner.shape), numbers, [.crossDomain], rows, others,
+                pairsWithinRows: false)
+        }
+    }
+
+    private static func isAscending(_ nodes: [NodeKey]) -> Bool {
+        zip(nodes, nodes.dropFirst()).allSatisfy { $0 < $1 }
+    }
+
+    private mutating func scan(
+        _ panel: SeriesPanel, _ numbers: NodeNumbers, _ layers: Set<Layer>, _ rows: [Int], _ others: [Int],
+        pairsWithinRows: Bool
+    ) {
+        guard !rows.isEmpty, panel.block.length > 1 else { return }
+        let scan = PairScan(
+            panel: panel, numbers: numbers, thresholds: self.input.thresholds, layers: layers,
+            events: self.events.count, settlesAll: self.input.includesRejected)
+        scan.run(rows: rows, others: others, pairsWithinRows: pairsWithinRows)
+        for (index, count) in scan.counts.enumerated() {
+            self.counts[index].pairs += count.pairs
+            self.counts[index].short += count.short
+            self.counts[index].constant += count.constant
+        }
+        for pair in scan.settled {
+            let events = (numbers.asked[pair.first], numbers.asked[pair.second])
+            if events.0 >= 0 { self.settled[Int(events.0)].append((pair, panel)) }
+            if events.1 >= 0, events.1 != events.0 { self.settled[Int(events.1)].append((pair, panel)) }
+        }
+    }
+
+    func results() -> [EventEvaluation] {
+        let irregular = TickEdges(input: self.input)
+        return self.events.indices.map { self.result($0, irregular) }
+    }
+
+    private func result(_ event: Int, _ irregular: TickEdges) -> EventEvaluation {
+        var evaluation = EventEvaluation(event: self.events[event], layers: [], accepted: [])
+        for layer in Layer.allCases {
+            let counts = self.counts[event * Layer.allCases.count + layer.rawValue - 1]
+            var report = self.report(layer)
+            guard report.state != .failed, report.state != .standby else {
+                evaluation.layers.append(report)
+                continue
+            }
+            var family = EdgeFamily(
+                layer: layer, threshold: self.input.thresholds[layer], size: counts.pairs - counts.constant,
+                detectedAt: self.input.detectedAt)
+            for entry in self.settled[event] where entry.pair.layer == layer {
+                family.add(entry.pair, of: entry.panel)
+            }
+            let outcome = family.outcome()
+            var edges = outcome.edges
+            report.pairs = counts.pairs
+            report.short = counts.short
+            report.constant = counts.constant
+            report.accepted = outcome.acceptedPairs
+            if layer == .direct {
+                edges += irregular.edges(
+                    event: self.events[event], report: &report, beside: edges,
+                    untested: self.settled[event].lazy.filter { $0.pair.status != .tested }.map(\.pair))
+            }
+            report.rejected = report.pairs - report.accepted - report.short - report.constant
+            evaluation.layers.append(report)
+            evaluation.accepted += Self.strongest(edges)
+            if self.input.includesRejected { evaluation.rejected += Self.strongest(outcome.rejected) }
+        }
+        let neighbours = CommonNeighbours(edges: evaluation.accepted, thresholds: self.input.thresholds)
+        for index in evaluation.accepted.indices {
+            evaluation.accepted[index].explainedBy = neighbours.explanation(of: evaluation.accepted[index])
+        }
+        return evaluation
+    }
+
+    private func report(_ layer: Layer) -> LayerReport {
+        if let reason = self.failures[layer] { return LayerReport(layer: layer, state: .failed, reason: reason) }
+        guard let known = self.input.layerStates[layer] else { return LayerReport(layer: layer, state: .ok) }
+        return LayerReport(layer: layer, state: known.state, reason: known.state == .ok ? nil : known.reason)
+    }
+
+    private static func strongest(_ edges: [Edge]) -> [Edge] {
+        let ranked = edges.sorted { left, right in
+            if left.weight != right.weight { return left.weight > right.weight }
+            if left.source != right.source { return left.source < right.source }
+            if left.target != right.target { return left.target < right.target }
+            return left.estimator.rawValue < right.estimator.rawValue
+        }
+        return Array(ranked.prefix(EventEvaluation.acceptedPerLayer))
+    }
+
+    private static func strongest(_ pairs: [RejectedPair]) -> [RejectedPair] {
+        let ranked = pairs.sorted { left, right in
+            let sizes = (abs(left.score ?? -1), abs(right.score ?? -1))
+            if (left.score == nil) != (right.score == nil) { return right.score == nil }
+            if sizes.0 != sizes.1 { return sizes.0 > sizes.1 }
+            return left.first != right.first ? left.first < right.first : left.second < right.second
+        }
+        return Array(ranked.prefix(EventEvaluation.rejectedPerLayer))
     }
 }
