@@ -14,7 +14,7 @@ struct EdgeStore: Sendable {
             SELECT c.shard, s.domain, s.event_id, s.market, s.venue, t.domain, t.event_id, t.market, t.venue, c.layer,
                 c.correlation_type, c.estimator, c.correlation_score, c.lag_buckets, c.latency_ms, c.lag_source, c.overlap,
                 c.n_eff, c.interval_low, c.interval_high, c.p_value, c.q_value, c.confidence, c.expected_propagation,
-                c.bucket_ms, c.window_start, c.window_end, c.detected_at
+                c.bucket_ms, c.window_start, c.window_end, c.accepted_at
             FROM multi_layer_correlations c
             JOIN nodes s ON s.node_id = c.source_node
             JOIN nodes t ON t.node_id = c.target_node
