@@ -3,12 +3,12 @@ import Glibc
 
 /// Runs programs without Foundation's `Process`, which waits for every process that inherited its descriptors and so for ever for
 /// a server that stays behind.
-enum ChildProgram {
+public enum ChildProgram {
     /// `POSIX_SPAWN_SETSID` of glibc's spawn.h, which Swift's module of it leaves out.
     private static let newSession: Int16 = 0x80
 
     /// Starts a program in a session of its own, with nothing of ours open, its output in `log`.
-    static func spawn(_ words: [String], log: String = "/dev/null") throws -> pid_t {
+    public static func spawn(_ words: [String], log: String = "/dev/null") throws -> pid_t {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
@@ -33,7 +33,7 @@ enum ChildProgram {
 
     /// Runs a program to its end.
     /// - Throws: ``TestServer/Failure`` with the end of its output unless it exits with 0.
-    static func run(_ words: [String]) throws {
+    public static func run(_ words: [String]) throws {
         let log = "/tmp/undercurrent-tool-\(getpid())-\(UInt64.random(in: 0 ... .max)).log"
         defer { unlink(log) }
         let process = try Self.spawn(words, log: log)

@@ -1,0 +1,170 @@
+import AsyncHTTPClient
+import Foundation
+import Model
+import NIOCore
+import NIOHTTP1
+import Testing
+
+extension ProcessTests {
+    /// Who gets in, how far, and what happens to requests that break off.
+    @Suite("The door")
+    struct DoorTests {
+        @Test("no key and a made-up key are 401")
+        func missingKey() async throws {
+            let stack = try await Stack.shared()
+            for key in [nil, "nonsense", "uc_0123456789abcdef_" + String(repeating: "A", count: 43)] {
+                let reply = try await stack.call("GET", "/v1/domains", key: key)
+                #expect(reply.status == 401 && reply.problem?.code == .unauthenticated, "\(reply.status) \(reply.text)")
+                #expect(reply.headers.first(name: "traceparent") != nil)
+            }
+        }
+
+        @Test("an expired key is 401 and says so")
+        func expiredKey() async throws {
+            let stack = try await Stack.shared()
+            let past = Timestamp(milliseconds: Int64(Date.now.timeIntervalSince1970 * 1_000) + 2_000)
+            let key = try await stack.key(scopes: "read", ["--expires-at", past.rfc3339])
+            try await stack.eventually("the key has expired", seconds: 20) {
+                let reply = try await stack.call("GET", "/v1/domains", key: key)
+                return reply.status == 401 && reply.problem?.code == .credentialExpired
+            }
+        }
+
+        @Test("a key without the scope is 403")
+        func wrongScope() async throws {
+            let stack = try await Stack.shared()
+            let reader = try await stack.key(scopes: "read")
+            let line = Data(Stack.line(event: "e", time: ProcessTests.origin, value: 1).utf8)
+            let write = try await stack.call(
+                "POST", "/v1/observations", key: reader, headers: [("Content-Type", "application/x-ndjson")], body: line
+            )
+            #expect(write.status == 403 && write.problem?.code == .forbidden, "\(write.text)")
+            let declare = try await stack.call(
+                "PUT", "/v1/domains/test", key: reader, headers: [("Content-Type", "application/json")],
+                body: Data("{}".utf8))
+            #expect(declare.status == 403)
+            #expect(try await stack.call("GET", "/v1/keys", key: reader).status == 403)
+        }
+
+        @Test(
+            "a direct call to a service without the gateway's token is 401",
+            arguments: ["graph-builder", "anomaly-propagation"])
+        func unsigned(service: String) async throws {
+            let stack = try await Stack.shared()
+            let port = try #require(stack.ports[service]).http
+            let path = service == "graph-builder" ? "/v1/domains" : "/v1/anomalies"
+            let bare = try await stack.call("GET", "http://127.0.0.1:\(port)\(path)", key: nil)
+            #expect(bare.status == 401 && bare.problem?.code == .unauthenticated, "\(bare.text)")
+            let forged = try await stack.call(
+                "GET", "http://127.0.0.1:\(port)\(path)", key: nil, headers: [("X-Undercurrent-Caller", "e30.AAAA")])
+            #expect(forged.status == 401)
+        }
+
+        @Test("a client cannot bring its own caller token through the gateway")
+        func smuggledToken() async throws {
+            let stack = try await Stack.shared()
+            let reply = try await stack.call(
+                "GET", "/v1/domains", key: nil, headers: [("X-Undercurrent-Caller", "e30.AAAA")])
+            #expect(reply.status == 401)
+        }
+
+        @Test("over the limit is 429, and after the time it names the next request passes")
+        func overTheLimit() async throws {
+            let stack = try await Stack.shared()
+            let (http, metrics) = (try FreePort.find(), try FreePort.find())
+            let program = try RunningProgram(
+                "gateway", ["serve"],
+                settings: stack.settings(
+                    "gateway",
+                    [
+                        "HTTP_PORT": "\(http)", "METRICS_PORT": "\(metrics)", "RATE_LIMITER_TOKENS": "5",
+                        "RATE_LIMITER_REFILL_RATE": "0.5",
+                    ]), log: stack.folder + "/limited-gateway.log")
+            defer { program.signal(SIGTERM) }
+            let url = "https://localhost:\(http)"
+            try await stack.eventually("the second gateway is ready") {
+                try await stack.call("GET", url + "/readyz", key: nil).status == 200
+            }
+            let key = try await stack.key(scopes: "read", ["--expires-at", "2099-01-01T00:00:00Z"])
+            var refusal: Reply?
+            for _ in 0..<20 where refusal == nil {
+                let reply = try await stack.call("GET", url + "/v1/domains", key: key)
+                if reply.status == 429 { refusal = reply } else { #expect(reply.status == 200) }
+            }
+            let refused = try #require(refusal)
+            #expect(refused.problem?.code == .rateLimited)
+            let seconds = try #require(refused.headers.first(name: "retry-after").flatMap(Double.init))
+            #expect(seconds > 0 && seconds <= 10)
+            #expect(refused.problem?.retryAfter != nil)
+            try await Task.sleep(for: .seconds(seconds))
+            #expect(try await stack.call("GET", url + "/v1/domains", key: key).status == 200)
+        }
+
+        @Test(
+            "an unknown event, anomaly and path are 404",
+            arguments: [
+                "/v1/events/nobody-knows-this", "/v1/correlation-graph?eventId=nobody-knows-this", "/v1/anomalies/0000",
+                "/v1/nothing",
+            ])
+        func unknown(path: String) async throws {
+            let reply = try await Stack.shared().get(path)
+            #expect(reply.status == 404 && reply.problem?.code == .notFound, "\(reply.status) \(reply.text)")
+        }
+
+        @Test("a wrong method is 405, wrong parameters are 400")
+        func wrongQuestions() async throws {
+            let stack = try await Stack.shared()
+            #expect(
+                try await stack.call("DELETE", "/v1/domains", key: try await stack.key(scopes: "read")).status == 405)
+            for path in [
+                "/v1/correlation-graph", "/v1/anomalies?limit=-1", "/v1/anomalies?kind=none", "/v1/forecasts?cursor=!",
+            ] {
+                let reply = try await stack.get(path)
+                #expect(reply.status == 400 && reply.problem != nil, "\(path): \(reply.status) \(reply.text)")
+            }
+            for body in ["", "{", "[]", "{\"source\":{}}", String(repeating: "[", count: 20_000)] {
+                let reply = try await stack.post("/v1/propagation", body)
+                #expect(reply.status == 400 && reply.problem != nil, "\(reply.status) \(reply.text.prefix(200))")
+            }
+        }
+
+        private struct BrokenOff: Error {}
+
+        @Test("a half-sent body and a client that goes away lose nothing and harm nobody")
+        func brokenOff() async throws {
+            let stack = try await Stack.shared()
+            let key = try await stack.key(scopes: Stack.allScopes)
+            let event = ProcessTests.event("half")
+            for _ in 0..<5 {
+                var request = HTTPClientRequest(url: stack.url + "/v1/observations")
+                request.method = .POST
+                request.headers.add(name: "X-API-Key", value: key)
+                request.headers.add(name: "Content-Type", value: "application/x-ndjson")
+                let half = Stack.line(event: event, time: ProcessTests.origin, value: 1) + "\n"
+                let body = AsyncThrowingStream<ByteBuffer, any Error> { continuation in
+                    continuation.yield(ByteBuffer(string: half))
+                    continuation.finish(throwing: BrokenOff())
+                }
+                request.body = .stream(body, length: .known(10_000))
+                await #expect(throws: (any Error).self) {
+                    _ = try await stack.http.execute(request, timeout: .seconds(10))
+                }
+            }
+            // Clients that leave before the answer.
+            for _ in 0..<5 {
+                let task = Task {
+                    try await stack.observe(
+                        (0..<2_000).map { Stack.line(event: "gone", time: ProcessTests.origin + Int64($0), value: 1) })
+                }
+                try await Task.sleep(for: .milliseconds(30))
+                task.cancel()
+                _ = await task.result
+            }
+            let good = Stack.line(event: ProcessTests.event(), time: ProcessTests.origin, value: 1)
+            #expect(try await stack.observe([good]).status == 200)
+            // Nothing of a body that never came whole is there.
+            #expect(try await stack.get("/v1/events/\(event)").status == 404)
+            for name in Stack.serviceNames { #expect(try stack.program(name).exitCode() == nil) }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+import Foundation
+import Model
+import Postgres
+import Testing
+
+extension ProcessTests {
+    @Suite("Idempotency keys")
+    struct Idempotency {
+        @Test("the same key and payload gets the first answer again; another payload is 422")
+        func replayAndMismatch() async throws {
+            let stack = try await Stack.shared()
+            let (event, key) = (ProcessTests.event(), UUID().uuidString)
+            let lines = [Stack.line(event: event, time: ProcessTests.origin, value: 1)]
+            let first = try await stack.observe(lines, idempotencyKey: key)
+            #expect(first.status == 200 && first.headers.first(name: "idempotency-replayed") == nil)
+            let again = try await stack.observe(lines, idempotencyKey: key)
+            #expect(again.status == 200 && again.headers.first(name: "idempotency-replayed") == "true")
+            #expect(again.body == first.body)
+            let other = try await stack.observe(
+                [Stack.line(event: event, time: ProcessTests.origin, value: 2)], idempotencyKey: key)
+            #expect(other.status == 422 && other.problem?.code == .idempotencyMismatch, "\(other.text)")
+        }
+
+        @Test("a key that is still in flight is 409, and afterwards works")
+        func inFlight() async throws {
+            let stack = try await Stack.shared()
+            let key = UUID().uuidString
+            let lines = [Stack.line(event: ProcessTests.event(), time: ProcessTests.origin, value: 1)]
+            #expect(
+                try await stack.observe([Stack.line(event: "warm", time: ProcessTests.origin, value: 1)]).status == 200)
+            let lock = try await PostgresConnection.connect(
+                try PostgresConfiguration(connectionString: stack.databaseURL))
+            // Holds every writer of observations in the middle of its transaction.
+            try await lock.runScript("BEGIN; LOCK TABLE observations IN EXCLUSIVE MODE")
+            async let first = stack.observe(lines, idempotencyKey: key)
+            var second: Reply?
+            try await stack.eventually("the second request is refused", seconds: 4) {
+                let reply = try await stack.observe(
+                    lines, idempotencyKey: key, headers: [("X-Request-Timeout-Ms", "500")])
+                second = reply
+                return reply.status == 409
+            }
+            try await lock.runScript("ROLLBACK")
+            await lock.close()
+            #expect(second?.problem?.code == .idempotencyInFlight)
+            #expect(try await first.status == 200)
+            let third = try await stack.observe(lines, idempotencyKey: key)
+            #expect(third.status == 200 && third.headers.first(name: "idempotency-replayed") == "true")
+        }
+
+        @Test(
+            "a key with control characters or of 256 characters is refused",
+            arguments: [String(repeating: "k", count: 256), "a\tb"])
+        func badKey(key: String) async throws {
+            let stack = try await Stack.shared()
+            let reply = try await stack.observe(
+                [Stack.line(event: "e", time: ProcessTests.origin, value: 1)], idempotencyKey: key)
+            #expect(reply.status == 400, "\(reply.text)")
+        }
+    }
+}

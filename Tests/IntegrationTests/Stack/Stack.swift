@@ -1,0 +1,162 @@
+import AsyncHTTPClient
+import Foundation
+import Glibc
+import Logging
+import NIOSSL
+import Postgres
+import Synchronization
+import TestSupport
+
+/// The whole system as real processes: a private PostgreSQL, the three services, TLS at the door. Started once for all tests.
+final class Stack: Sendable {
+    static let serviceNames = ["graph-builder", "anomaly-propagation", "gateway"]
+
+    struct Ports: Sendable {
+        let http: Int
+        let metrics: Int
+    }
+
+    let folder: String
+    let cluster: TestCluster
+    let ports: [String: Ports]
+    let http: HTTPClient
+    private let programs = Mutex<[String: RunningProgram]>([:])
+    private let keys = Mutex<[String: String]>([:])
+
+    private static let starting = Task { try await Stack.start() }
+
+    /// - Throws: why the stack did not start; the same for every test.
+    static func shared() async throws -> Stack { try await self.starting.value }
+
+    private init(folder: String, cluster: TestCluster, ports: [String: Ports], http: HTTPClient) {
+        self.folder = folder
+        self.cluster = cluster
+        self.ports = ports
+        self.http = http
+    }
+
+    var databaseURL: String { "host=\(self.cluster.socketFolder) user=undercurrent dbname=undercurrent" }
+    var url: String { "https://localhost:\(self.ports["gateway"]?.http ?? 0)" }
+    var caFile: String { self.folder + "/ca.pem" }
+
+    private static func start() async throws -> Stack {
+        let cluster = try TestCluster.start()
+        var template = Array("/tmp/undercurrent-stack-XXXXXX".utf8CString)
+        guard mkdtemp(&template) != nil else { throw RunningProgram.Failure(description: "mkdtemp: errno \(errno)") }
+        let folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        try Certificates.make(in: folder)
+        var ports: [String: Ports] = [:]
+        for name in Self.serviceNames { ports[name] = Ports(http: try FreePort.find(), metrics: try FreePort.find()) }
+        var configuration = HTTPClient.Configuration(redirectConfiguration: .disallow)
+        var tls = TLSConfiguration.makeClientConfiguration()
+        tls.trustRoots = .file(folder + "/ca.pem")
+        configuration.tlsConfiguration = tls
+        let stack = Stack(
+            folder: folder, cluster: cluster, ports: ports,
+            http: HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration))
+        try await stack.createDatabase()
+        try await stack.runToEnd("graph-builder", ["migrate"])
+        for name in Self.serviceNames { try stack.startService(name) }
+        for name in Self.serviceNames { try await stack.waitUntilReady(name) }
+        return stack
+    }
+
+    private func createDatabase() async throws {
+        let connection = try await PostgresConnection.connect(
+            try PostgresConfiguration(
+                connectionString: "host=\(self.cluster.socketFolder) user=undercurrent dbname=postgres"))
+        try await connection.runScript("CREATE DATABASE undercurrent")
+        await connection.close()
+    }
+
+    /// Settings of one service; `changes` win.
+    func settings(_ name: String, _ changes: [String: String] = [:]) -> [String: String] {
+        var settings = [
+            "DATABASE_URL": self.databaseURL, "HTTP_PORT": "\(self.ports[name]?.http ?? 0)",
+            "METRICS_PORT": "\(self.ports[name]?.metrics ?? 0)",
+            "CALLER_TOKEN_SECRET_FILE": self.folder + "/caller-secret", "SHUTDOWN_DRAIN_SECONDS": "0",
+        ]
+        if name == "gateway" {
+            settings["TLS_CERTIFICATE_FILE"] = self.folder + "/server.pem"
+            settings["TLS_KEY_FILE"] = self.folder + "/server-key.pem"
+        }
+        return settings.merging(changes) { $1 }
+    }
+
+    func startService(_ name: String) throws {
+        let program = try RunningProgram(
+            name, ["serve"], settings: self.settings(name), log: "\(self.folder)/\(name).log")
+        self.programs.withLock { $0[name] = program }
+    }
+
+    func program(_ name: String) throws -> RunningProgram {
+        guard let program = self.programs.withLock({ $0[name] }) else {
+            throw RunningProgram.Failure(description: "\(name) was never started")
+        }
+        return program
+    }
+
+    /// Runs a sub-command to its end.
+    /// - Returns: what it printed.
+    @discardableResult
+    func runToEnd(
+        _ product: String, _ arguments: [String], _ changes: [String: String] = [:], expecting code: CInt = 0
+    ) async throws -> String {
+        let program = try RunningProgram(
+            product, arguments, settings: self.settings(product, changes),
+            log: "\(self.folder)/run-\(UInt64.random(in: 0 ... .max)).log")
+        let found = try await program.waitForExit(seconds: 60)
+        guard found == code else {
+            throw RunningProgram.Failure(
+                description: "\(product) \(arguments) ended with \(found), not \(code): \(program.output.suffix(2_000))"
+            )
+        }
+        return program.output
+    }
+
+    func waitUntilReady(_ name: String) async throws {
+        let address = name == "gateway" ? self.url : "http://127.0.0.1:\(self.ports[name]?.http ?? 0)"
+        try await self.eventually("\(name) is ready", seconds: 60) {
+            let program = try self.program(name)
+            if let code = program.exitCode() {
+                throw Fatal(description: "\(name) ended with \(code): \(program.output.suffix(2_000))")
+            }
+            return try await self.call("GET", address + "/readyz", key: nil).status == 200
+        }
+    }
+
+    /// An error that ends ``eventually(_:seconds:_:)`` at once.
+    struct Fatal: Error, CustomStringConvertible {
+        let description: String
+    }
+
+    /// Asks until the answer is yes; an error counts as no.
+    func eventually(_ what: String, seconds: Double = 30, _ condition: () async throws -> Bool) async throws {
+        let deadline = ContinuousClock.now + .seconds(seconds)
+        var last = "no"
+        while ContinuousClock.now < deadline {
+            do {
+                if try await condition() { return }
+            } catch let fatal as Fatal {
+                throw fatal
+            } catch {
+                last = String(describing: error)
+            }
+            try await Task.sleep(for: .milliseconds(100))
+        }
+        throw RunningProgram.Failure(description: "not within \(seconds) s: \(what) (last: \(last))")
+    }
+
+    /// An API key of the given scopes, made once by `gateway keys create`.
+    func key(scopes: String, _ more: [String] = []) async throws -> String {
+        let name = ([scopes] + more).joined(separator: " ")
+        if let known = self.keys.withLock({ $0[name] }) { return known }
+        let output = try await self.runToEnd(
+            "gateway", ["keys", "create", "--caller", "tests-\(name.hashValue.magnitude)", "--scopes", scopes] + more)
+        guard let key = output.firstMatch(of: /uc_[A-Za-z0-9_-]+/).map({ String($0.output) }) else {
+            throw RunningProgram.Failure(description: "gateway keys create printed no key: \(output)")
+        }
+        self.keys.withLock { $0[name] = key }
+        return key
+    }
+}
