@@ -15,7 +15,7 @@ extension ProcessTests {
             for key in [nil, "nonsense", "uc_0123456789abcdef_" + String(repeating: "A", count: 43)] {
                 let reply = try await stack.call("GET", "/v1/domains", key: key)
                 #expect(reply.status == 401 && reply.problem?.code == .unauthenticated, "\(reply.status) \(reply.text)")
-                #expect(reply.headers.first(name: "traceparent") != nil)
+                #expect(reply.header("traceparent") != nil)
             }
         }
 
@@ -93,7 +93,7 @@ extension ProcessTests {
             }
             let refused = try #require(refusal)
             #expect(refused.problem?.code == .rateLimited)
-            let seconds = try #require(refused.headers.first(name: "retry-after").flatMap(Double.init))
+            let seconds = try #require(refused.header("retry-after").flatMap(Double.init))
             #expect(seconds > 0 && seconds <= 10)
             #expect(refused.problem?.retryAfter != nil)
             try await Task.sleep(for: .seconds(seconds))
@@ -145,7 +145,7 @@ extension ProcessTests {
                     continuation.yield(ByteBuffer(string: half))
                     continuation.finish(throwing: BrokenOff())
                 }
-                request.body = .stream(body, length: .known(10_000))
+                request.body = .stream(body, length: .known(Int64(10_000)))
                 await #expect(throws: (any Error).self) {
                     _ = try await stack.http.execute(request, timeout: .seconds(10))
                 }

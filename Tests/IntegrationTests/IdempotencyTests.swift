@@ -12,9 +12,9 @@ extension ProcessTests {
             let (event, key) = (ProcessTests.event(), UUID().uuidString)
             let lines = [Stack.line(event: event, time: ProcessTests.origin, value: 1)]
             let first = try await stack.observe(lines, idempotencyKey: key)
-            #expect(first.status == 200 && first.headers.first(name: "idempotency-replayed") == nil)
+            #expect(first.status == 200 && first.header("idempotency-replayed") == nil)
             let again = try await stack.observe(lines, idempotencyKey: key)
-            #expect(again.status == 200 && again.headers.first(name: "idempotency-replayed") == "true")
+            #expect(again.status == 200 && again.header("idempotency-replayed") == "true")
             #expect(again.body == first.body)
             let other = try await stack.observe(
                 [Stack.line(event: event, time: ProcessTests.origin, value: 2)], idempotencyKey: key)
@@ -45,7 +45,7 @@ extension ProcessTests {
             #expect(second?.problem?.code == .idempotencyInFlight)
             #expect(try await first.status == 200)
             let third = try await stack.observe(lines, idempotencyKey: key)
-            #expect(third.status == 200 && third.headers.first(name: "idempotency-replayed") == "true")
+            #expect(third.status == 200 && third.header("idempotency-replayed") == "true")
         }
 
         @Test(

@@ -1,5 +1,6 @@
 import Foundation
 import Model
+import TestSupport
 import Testing
 
 extension ProcessTests {
@@ -17,7 +18,7 @@ extension ProcessTests {
                     let reply = try await stack.observe(
                         [Stack.line(event: event, time: ProcessTests.origin + 1_000 + Int64(index), value: 2)])
                     #expect(reply.status == 503, "\(reply.status) \(reply.text)")
-                    #expect(reply.problem?.retryAfter != nil && reply.headers.first(name: "retry-after") != nil)
+                    #expect(reply.problem?.retryAfter != nil && reply.header("retry-after") != nil)
                 }
                 #expect(try await stack.call("GET", "/livez", key: nil).status == 200)
             } catch {

@@ -74,7 +74,7 @@ extension ProcessTests {
             #expect(edge.source.venue == "leads" && edge.target.venue == "follows" && edge.lagBuckets == 2)
             #expect(edge.score > 0.8 && edge.intervalLow <= edge.score && edge.score <= edge.intervalHigh)
             #expect(edge.effectiveSize >= 10 && edge.qValue <= 0.05)
-            let tag = try #require(reply.headers.first(name: "etag"))
+            let tag = try #require(reply.header("etag"))
             let unchanged = try await stack.call(
                 "GET", "/v1/correlation-graph?eventId=\(event)", key: try await stack.key(scopes: "read"),
                 headers: [("If-None-Match", tag)])

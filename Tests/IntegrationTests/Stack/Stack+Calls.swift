@@ -10,6 +10,8 @@ struct Reply: Sendable {
     let headers: HTTPHeaders
     let body: Data
 
+    func header(_ name: String) -> String? { self.headers.first(name: name) }
+
     var text: String { String(decoding: self.body, as: UTF8.self) }
     /// The problem of a refusal; nil when the answer is none.
     var problem: Problem? {
