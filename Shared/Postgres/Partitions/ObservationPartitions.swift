@@ -44,35 +44,45 @@ public final class ObservationPartitions: Sendable {
     public nonisolated(nonsending) func ensure(_ days: Set<Day>, pool: PostgresPool) async throws {
         let unknown = self.known.withLock { days.subtracting($0) }
         guard !unknown.isEmpty else { return }
-        let present = try await pool.withTransaction { connection in
-            try await connection.lock(.partitions)
-            let present = try await Self.present(on: connection)
-            let missing = unknown.subtracting(present).sorted()
-            guard present.count + missing.count <= self.limit else {
-                throw PostgresError(
-                    .limitReached,
-                    detail: "\(present.count) partitions, \(missing.count) more would exceed \(self.limit)")
+        // A few days per transaction: each takes locks, and the server has room for some thousands.
+        let ordered = unknown.sorted()
+        for start in stride(from: 0, to: ordered.count, by: 64) {
+            let slice = Set(ordered[start..<min(start + 64, ordered.count)])
+            let present = try await pool.withRetriedTransaction { connection in
+                try await self.make(slice, of: unknown, on: connection)
             }
-            for day in missing { try await connection.runScript(Self.creation(of: day)) }
-            if !missing.isEmpty {
-                self.logger.info(
-                    "made partitions",
-                    metadata: ["first": "\(missing[0].partition)", "count": "\(missing.count)"])
-            }
-            return present.union(missing)
+            self.known.withLock { $0.formUnion(present) }
         }
-        self.known.withLock { $0.formUnion(present) }
+    }
+
+    private nonisolated(nonsending) func make(
+        _ days: Set<Day>, of all: Set<Day>, on connection: PostgresConnection
+    ) async throws -> Set<Day> {
+        try await connection.lock(.partitions)
+        let present = try await Self.present(on: connection)
+        let wanted = all.subtracting(present).count
+        guard present.count + wanted <= self.limit else {
+            throw PostgresError(
+                .limitReached, detail: "\(present.count) partitions, \(wanted) more would exceed \(self.limit)")
+        }
+        let missing = days.subtracting(present).sorted()
+        guard let first = missing.first else { return present }
+        for day in missing { try await connection.runScript(Self.creation(of: day)) }
+        self.logger.info("made partitions", metadata: ["first": "\(first.partition)", "count": "\(missing.count)"])
+        return present.union(missing)
     }
 
     /// Forgets what is known: after a COPY failed because a partition had been retired meanwhile (SQLSTATE 23514).
     public func forgetAll() { self.known.withLock { $0.removeAll() } }
 
     private static func creation(of day: Day) -> PostgresStatement {
-        // Names and times are made from a number; nothing from outside can reach the text.
+        // Names and times are made from a number; nothing from outside can reach the text. Attaching an empty table needs a
+        // weaker lock on `observations` than CREATE TABLE ... PARTITION OF: inserts and reads go on.
         PostgresStatement(
             composed: """
-                CREATE TABLE \(day.partition) PARTITION OF observations
-                FOR VALUES FROM ('\(day.start.rfc3339)') TO ('\(day.end.rfc3339)')
+                CREATE TABLE \(day.partition) (LIKE observations);
+                ALTER TABLE observations ATTACH PARTITION \(day.partition)
+                    FOR VALUES FROM ('\(day.start.rfc3339)') TO ('\(day.end.rfc3339)')
                 """)
     }
 
