@@ -1,65 +1,26 @@
 import Model
 
-/// The edges a shock can pass, as compressed sparse rows over interned nodes.
+/// The edges a shock can pass: a ``SparseGraph`` with what each of its m arcs does to a shock.
 ///
-/// With n nodes in ascending order and m links: the links leaving node i are `rowStart[i] ..< rowStart[i + 1]`, their targets
-/// ascending. A directed edge is one link; an edge of lag 0 is two, with latency 0, since it has no direction. Of several
-/// edges between the same two nodes in the same direction the one with the largest |r| x confidence is kept.
+/// A directed edge is one arc; an edge of lag 0 is two, with latency 0, since it has no direction.
 public struct PropagationGraph: Sendable {
-    /// n nodes, ascending, without repetition.
-    public let nodes: [NodeKey]
-    /// n + 1 offsets.
-    public let rowStart: [Int]
-    /// Node each link leads to, in 0 ..< n. Count: m.
-    public let targets: [Int32]
-    /// |r| x confidence, above 0, at most 1. Count: m.
+    public let arcs: SparseGraph
+    /// |r| x confidence, 0 ... 1. Count: m.
     public let weights: [Double]
-    /// What each link does to a shock. Count: m.
+    /// Count: m.
     public let links: [PropagationLink]
-    private let index: [NodeKey: Int]
 
-    public init(edges: [Edge]) {
-        var names = Set<NodeKey>()
-        for edge in edges {
-            names.insert(edge.source)
-            names.insert(edge.target)
+    public init(_ arcs: SparseGraph) {
+        let links = arcs.edgeIndex.indices.map { arc in
+            let link = PropagationLink(arcs.edges[Int(arcs.edgeIndex[arc])])
+            return arcs.isReversed[arc] ? link.reversed : link
         }
-        let nodes = names.sorted()
-        var index: [NodeKey: Int] = [:]
-        for (number, node) in nodes.enumerated() { index[node] = number }
-        var entries: [(source: Int, target: Int, link: PropagationLink)] = []
-        for edge in edges {
-            guard let source = index[edge.source], let target = index[edge.target], source != target else { continue }
-            let link = PropagationLink(edge)
-            guard link.weight > 0 else { continue }
-            entries.append((source, target, link))
-            if edge.lagBuckets == 0 { entries.append((target, source, link.reversed)) }
-        }
-        entries.sort {
-            ($0.source, $0.target, -$0.link.weight, $0.link.latencyMs)
-                < ($1.source, $1.target, -$1.link.weight, $1.link.latencyMs)
-        }
-        var rowStart = [Int](repeating: 0, count: nodes.count + 1)
-        var targets: [Int32] = []
-        var links: [PropagationLink] = []
-        var last = (-1, -1)
-        for entry in entries where (entry.source, entry.target) != last {
-            last = (entry.source, entry.target)
-            rowStart[entry.source + 1] += 1
-            targets.append(Int32(entry.target))
-            links.append(entry.link)
-        }
-        for row in 0..<nodes.count { rowStart[row + 1] += rowStart[row] }
-        self.nodes = nodes
-        self.rowStart = rowStart
-        self.targets = targets
-        self.weights = links.map(\.weight)
+        self.arcs = arcs
         self.links = links
-        self.index = index
+        self.weights = links.map(\.weight)
     }
 
-    /// The number of a node; nil when no edge touches it.
-    public func number(of node: NodeKey) -> Int? { self.index[node] }
+    public init(edges: [Edge]) { self.init(SparseGraph(edges: edges)) }
 }
 
 /// One way a shock can pass from a node to another.

@@ -8,15 +8,17 @@ import Model
 /// of scale passes for a break.
 ///
 /// Break: r over the last 30 buckets against r of the baseline, both at the baseline lag. With Fisher's z = atanh r the
-/// statistic is |z(recent) - z(baseline)| / sqrt(1 / (n - 3) + 1 / (N - 3)), divided by the pair's own past sd of it (at
-/// least the 1 of Gaussian data), in standard deviations. The past is the baseline's own 30-bucket windows when a pair is
-/// met, then every bucket since; values are cut at the level before they are remembered, so a break does not become normal.
+/// statistic is |z(recent) - z(baseline)| / sqrt(1 / (n - 3) + 1 / (N - 3)), divided by the pair's own past sd of it (as
+/// far as that is surely above the 1 of Gaussian data), in standard deviations. The past is the baseline's own 30-bucket
+/// windows when a pair is met, then every bucket since; values are cut at the level before they are remembered, so a break
+/// does not become normal.
 ///
 /// Shift: the lag of the largest |r| on the present window lies outside the baseline's lag interval (the lags whose |r| is
 /// within 1.96 sd of the largest). The statistic is Williams's t for two correlations with a common series, present lag
 /// against baseline lag, in standard deviations (Williams 1959, J. R. Stat. Soc. B 21).
 ///
-/// Level: budget / evaluations per day; the links of a node share its budget, and a shift shares it among the lags tried too.
+/// Level: from the budget (``AlarmBudget/excursionLevel(bucketMs:sharers:window:)`` for breaks); the links of a node share its
+/// budget, and a shift shares it among the lags tried too.
 /// Nothing is said before the baseline is full. Whitening, baseline correlations and lags of a link are renewed every
 /// `refreshBuckets` buckets, each link at its own turn given by the bucket number, so a bucket costs O(links x (recent +
 /// baseline / refreshBuckets)).

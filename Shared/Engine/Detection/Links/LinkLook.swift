@@ -36,10 +36,10 @@ struct LinkLook {
             else { continue }
             let sharers = detector.cache.sharers[place]
             if detector.links[place].baseline == nil || (self.bucket &+ detector.links[place].turn) % turns == 0 {
-                let level = detector.cache.level(sharers: sharers * max(1, 2 * self.settings.lagBuckets))
+                let level = detector.cache.level(sharers: sharers * max(1, 2 * self.settings.lagBuckets), window: 0)
                 self.renew(&detector.links[place], source: source, target: target, shiftLevel: level)
             }
-            let level = detector.cache.level(sharers: sharers)
+            let level = detector.cache.level(sharers: sharers, window: self.settings.recentBuckets)
             if let finding = self.breakFinding(&detector.links[place], source: source, target: target, level: level) {
                 findings.append(finding)
             }
@@ -147,7 +147,7 @@ struct LinkLook {
         guard moments.count >= Double(width) / 2, let recent = moments.correlation else { return nil }
         let pooled = (1 / (moments.count - 3) + 1 / (link.baselineCount - 3)).squareRoot()
         let plain = (atanh(recent) - atanh(baseline)) / pooled
-        let ownSd = link.ownSd
+        let ownSd = link.ownSd(window: width)
         let statistic = abs(plain) / ownSd
         let remembered = min(plain * plain, level * level * ownSd * ownSd)
         link.spreadCount = min(Self.spreadMemory, link.spreadCount + 1)

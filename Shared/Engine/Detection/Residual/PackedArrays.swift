@@ -1,9 +1,16 @@
 import Foundation
 
 /// Numbers that are stored as their bytes (little endian, base64 in JSON): exact for every value, NaN and infinity included,
-/// and a third of the size of decimal text.
+/// and a third of the size of
+/// decimal text. Equal means equal bits.
 struct PackedDoubles: Sendable, Hashable, Codable {
     var values: [Double]
+
+    static func == (left: Self, right: Self) -> Bool {
+        left.values.elementsEqual(right.values) { $0.bitPattern == $1.bitPattern }
+    }
+
+    func hash(into hasher: inout Hasher) { for value in self.values { hasher.combine(value.bitPattern) } }
 
     init(_ values: [Double]) { self.values = values }
 
@@ -21,6 +28,12 @@ struct PackedDoubles: Sendable, Hashable, Codable {
 /// ``PackedDoubles`` of half the width.
 struct PackedFloats: Sendable, Hashable, Codable {
     var values: [Float]
+
+    static func == (left: Self, right: Self) -> Bool {
+        left.values.elementsEqual(right.values) { $0.bitPattern == $1.bitPattern }
+    }
+
+    func hash(into hasher: inout Hasher) { for value in self.values { hasher.combine(value.bitPattern) } }
 
     init(_ values: [Float]) { self.values = values }
 

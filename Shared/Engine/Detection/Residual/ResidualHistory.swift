@@ -16,8 +16,10 @@ struct ResidualHistory: Sendable, Hashable, Codable {
     /// Bucket of each node's first value. Count: d.
     private(set) var births: [Int64] = []
     /// The residual rows of the newest bucket and of the one before, d each.
-    private(set) var newest: [Double] = []
-    private(set) var previous: [Double] = []
+    var newest: [Double] { self.packedNewest.values }
+    var previous: [Double] { self.packedPrevious.values }
+    private var packedNewest = PackedDoubles([])
+    private var packedPrevious = PackedDoubles([])
     private(set) var width = 0
 
     init(period: Int) {
@@ -45,18 +47,22 @@ struct ResidualHistory: Sendable, Hashable, Codable {
         }
         self.buckets.append(bucket)
         self.barred.append(false)
-        self.previous = self.newest
-        self.newest = self.profile.residual(of: row, bucket: bucket, births: self.births)
-        if self.previous.isEmpty { self.previous = self.newest.map { $0.isFinite ? 0 : .nan } }
+        self.packedPrevious = self.packedNewest
+        self.packedNewest.values = self.profile.residual(of: row, bucket: bucket, births: self.births)
+        if self.previous.isEmpty { self.packedPrevious.values = [Double](repeating: .nan, count: self.width) }
     }
 
     /// Makes room for new nodes; `places` are their columns in the new layout, ascending.
     mutating func insertColumns(at places: [Int]) {
-        self.packed.values = Columns.inserting(places, filler: Float.nan, into: self.packed.values, width: self.width)
-        self.births = Columns.inserting(places, filler: Int64.max, into: self.births, width: max(1, self.width))
-        self.newest = Columns.inserting(places, filler: Double.nan, into: self.newest, width: max(1, self.width))
-        self.previous = Columns.inserting(places, filler: Double.nan, into: self.previous, width: max(1, self.width))
-        if self.width == 0 { self.births = [Int64](repeating: .max, count: places.count) }
+        let width = self.width
+        self.packed.values = Columns.inserting(
+            places, filler: Float.nan, into: self.packed.values, rows: self.count, width: width)
+        self.births = Columns.inserting(places, filler: Int64.max, into: self.births, rows: 1, width: width)
+        let known = self.count > 0 ? 1 : 0
+        self.packedNewest.values = Columns.inserting(
+            places, filler: Double.nan, into: self.newest, rows: known, width: width)
+        self.packedPrevious.values = Columns.inserting(
+            places, filler: Double.nan, into: self.previous, rows: known, width: width)
         self.startProfile.insertColumns(at: places)
         self.profile.insertColumns(at: places)
         self.width += places.count

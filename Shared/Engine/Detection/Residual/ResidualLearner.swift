@@ -34,7 +34,7 @@ struct ResidualLearner {
         var model = ResidualModel(
             usesProfile: self.usesProfile, columns: columns, smoothing: self.smoothing, origin: table.origin, phi: phi,
             mean: mean, sd: sd, tails: [],
-            precision: PackedDoubles([]), distanceTail: SurpriseTail(past: [0]), guardLevel: .infinity)
+            precision: PackedDoubles([]), distanceTail: SurpriseTail(past: [0]), guardLevel: .greatestFiniteMagnitude)
         var sizes: [Double] = []
         var seasonal: [Double] = []
         sizes.reserveCapacity(table.rows * 3 * k)

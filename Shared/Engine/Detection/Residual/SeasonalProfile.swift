@@ -43,7 +43,8 @@ struct SeasonalProfile: Sendable, Hashable, Codable {
 
     /// Makes room for nodes: `places` are their columns in the new, wider layout, ascending.
     mutating func insertColumns(at places: [Int]) {
-        self.packed.values = Columns.inserting(places, filler: Double.nan, into: self.packed.values, width: self.width)
+        self.packed.values = Columns.inserting(
+            places, filler: Double.nan, into: self.packed.values, rows: self.period, width: self.width)
         self.width += places.count
     }
 }
@@ -51,10 +52,10 @@ struct SeasonalProfile: Sendable, Hashable, Codable {
 /// Row-major tables that gain columns.
 enum Columns {
     /// The table with new columns at `places` (ascending, numbers in the new layout) holding `filler`.
-    static func inserting<Value>(_ places: [Int], filler: Value, into table: [Value], width: Int) -> [Value] {
+    static func inserting<Value>(_ places: [Int], filler: Value, into table: [Value], rows: Int, width: Int) -> [Value]
+    {
         guard !places.isEmpty else { return table }
         let added = Set(places)
-        let rows = width == 0 ? 0 : table.count / width
         var wider: [Value] = []
         wider.reserveCapacity(rows * (width + places.count))
         for row in 0..<rows {
