@@ -3,22 +3,54 @@ public enum RobustScale {
     /// Makes the median absolute deviation of normal data its standard deviation.
     public static let madToSd = 1.4826
 
-    /// The middle of finite values (the mean of the two middle ones); nil for none.
+    /// The middle of finite values (the mean of the two middle ones); nil for none. O(n).
     public static func median(_ values: [Double]) -> Double? {
         guard !values.isEmpty else { return nil }
-        return Self.median(ofSorted: values.sorted())
+        var values = values
+        let half = values.count / 2
+        return values.withUnsafeMutableBufferPointer { values in
+            let upper = Self.select(half, in: values)
+            guard values.count % 2 == 0 else { return upper }
+            // Everything before the selected place is no larger.
+            var lower = values[0]
+            for index in 1..<max(1, half) where values[index] > lower { lower = values[index] }
+            return (lower + upper) / 2
+        }
     }
 
-    static func median(ofSorted sorted: [Double]) -> Double {
-        let half = sorted.count / 2
-        return sorted.count % 2 == 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2
+    /// The value that would stand at `place` after sorting; leaves smaller ones before it (Hoare's selection).
+    private static func select(_ place: Int, in values: UnsafeMutableBufferPointer<Double>) -> Double {
+        var low = 0
+        var high = values.count - 1
+        while low < high {
+            let pivot = values[(low + high) / 2]
+            var left = low
+            var right = high
+            while left <= right {
+                while values[left] < pivot { left += 1 }
+                while values[right] > pivot { right -= 1 }
+                guard left <= right else { break }
+                values.swapAt(left, right)
+                left += 1
+                right -= 1
+            }
+            if place <= right {
+                high = right
+            } else if place >= left {
+                low = left
+            } else {
+                break
+            }
+        }
+        return values[place]
     }
 
-    /// Median and 1.4826 x the median absolute deviation from it; nil for no values.
+    /// Median and 1.4826 x the median absolute deviation from it; nil for no values. O(n).
     public static func medianAndScale(_ values: [Double]) -> (median: Double, scale: Double)? {
-        guard let middle = Self.median(values) else { return nil }
-        let deviations = values.map { abs($0 - middle) }.sorted()
-        return (middle, Self.madToSd * Self.median(ofSorted: deviations))
+        guard let middle = Self.median(values), let deviation = Self.median(values.map { abs($0 - middle) }) else {
+            return nil
+        }
+        return (middle, Self.madToSd * deviation)
     }
 
     /// The q-quantile of ascending values, linear between order statistics, q in 0 ... 1.

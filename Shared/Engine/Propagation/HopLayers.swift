@@ -19,7 +19,7 @@ struct HopLayers {
         self.graph = graph
         self.depth = depth
         self.goal = goal
-        self.count = graph.arcs.nodes.count
+        self.count = graph.nodes.count
         self.best = [Double](repeating: 0, count: self.count)
         self.bestHops = [UInt8](repeating: 0, count: self.count)
         self.arrivedBy = [Int32](repeating: -1, count: (depth + 1) * self.count)
@@ -44,9 +44,9 @@ struct HopLayers {
     private mutating func step(hop: Int, values: [Double]) -> [Int32] {
         var next: [Int32] = []
         let row = hop * self.count
-        let rowStart = self.graph.arcs.rowStart
+        let rowStart = self.graph.rowStart
         let goal = self.goal ?? -1
-        self.graph.arcs.column.withUnsafeBufferPointer { targets in
+        self.graph.targets.withUnsafeBufferPointer { targets in
             self.graph.weights.withUnsafeBufferPointer { weights in
                 for (place, from) in self.frontier.enumerated() {
                     let value = values[place]
@@ -54,7 +54,7 @@ struct HopLayers {
                     if goal >= 0, value <= self.best[goal], value < self.best[goal] || self.bestHops[goal] < hop {
                         continue
                     }
-                    for link in Int(rowStart[Int(from)])..<Int(rowStart[Int(from) + 1]) {
+                    for link in rowStart[Int(from)]..<rowStart[Int(from) + 1] {
                         let product = value * weights[link]
                         let node = Int(targets[link])
                         let known = self.best[node]

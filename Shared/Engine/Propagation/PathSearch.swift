@@ -31,10 +31,10 @@ public struct PathSearch: Sendable {
     ///   - depth: clamped to 1 ... 8.
     ///   - shock: change of the source, source units.
     public func bestPath(from source: NodeKey, to target: NodeKey, depth: Int, shock: Double = 1) -> PathOutcome {
-        guard let start = self.number(of: source) else { return .none(.unknownNode(source)) }
-        guard let goal = self.number(of: target) else { return .none(.unknownNode(target)) }
+        guard let start = self.graph.number(of: source) else { return .none(.unknownNode(source)) }
+        guard let goal = self.graph.number(of: target) else { return .none(.unknownNode(target)) }
         guard start != goal else { return .none(.sameNode) }
-        guard !self.graph.arcs.arcs(from: Int32(start)).isEmpty else { return .none(.deadEnd(source)) }
+        guard self.graph.rowStart[start] < self.graph.rowStart[start + 1] else { return .none(.deadEnd(source)) }
         let depth = min(Self.depths.upperBound, max(Self.depths.lowerBound, depth))
         var layers = HopLayers(graph: self.graph, source: start, depth: depth, goal: goal)
         layers.run()
@@ -52,12 +52,12 @@ public struct PathSearch: Sendable {
     public func blastRadius(
         from source: NodeKey, depth: Int, shock: Double = 1, floor: Double = 0.1, limit: Int = 1_000
     ) -> [PropagationPath] {
-        guard let start = self.number(of: source) else { return [] }
+        guard let start = self.graph.number(of: source) else { return [] }
         let depth = min(Self.depths.upperBound, max(Self.depths.lowerBound, depth))
         var layers = HopLayers(graph: self.graph, source: start, depth: depth, goal: nil)
         layers.run()
         var paths: [PropagationPath] = []
-        for node in 0..<self.graph.arcs.nodes.count where node != start {
+        for node in 0..<self.graph.nodes.count where node != start {
             guard let links = layers.links(to: node) else { continue }
             let path = self.path(from: start, links: links, shock: shock)
             if abs(path.response) >= floor { paths.append(path) }
@@ -78,12 +78,10 @@ public struct PathSearch: Sendable {
         return layers.reached - 1
     }
 
-    private func number(of node: NodeKey) -> Int? { self.graph.arcs.number(of: node).map(Int.init) }
-
     private func path(from start: Int, links: [Int], shock: Double) -> PropagationPath {
         PropagationPath(
-            nodes: [self.graph.arcs.nodes[start]]
-                + links.map { self.graph.arcs.nodes[Int(self.graph.arcs.column[$0])] },
+            nodes: [self.graph.nodes[start]]
+                + links.map { self.graph.nodes[Int(self.graph.targets[$0])] },
             links: links.map { self.graph.links[$0] }, shock: shock)
     }
 }

@@ -5,6 +5,8 @@ import Model
 /// A directed edge is one arc; an edge of lag 0 is two, with latency 0, since it has no direction.
 public struct PropagationGraph: Sendable {
     public let arcs: SparseGraph
+    /// The arcs leaving node i are `rowStart[i] ..< rowStart[i + 1]`. Count: n + 1.
+    public let rowStart: [Int]
     /// |r| x confidence, 0 ... 1. Count: m.
     public let weights: [Double]
     /// Count: m.
@@ -16,11 +18,20 @@ public struct PropagationGraph: Sendable {
             return arcs.isReversed[arc] ? link.reversed : link
         }
         self.arcs = arcs
+        self.rowStart = arcs.rowStart.map(Int.init)
         self.links = links
         self.weights = links.map(\.weight)
     }
 
     public init(edges: [Edge]) { self.init(SparseGraph(edges: edges)) }
+
+    /// n nodes, ascending.
+    public var nodes: [NodeKey] { self.arcs.nodes }
+    /// Node each arc leads to. Count: m.
+    public var targets: [Int32] { self.arcs.column }
+
+    /// The number of a node; nil when no edge touches it.
+    public func number(of node: NodeKey) -> Int? { self.arcs.number(of: node).map(Int.init) }
 }
 
 /// One way a shock can pass from a node to another.

@@ -105,8 +105,8 @@ struct PlantedPairs {
 struct LinkDetectorTests {
     @Test("undisturbed links stay within the alarm budget", arguments: [0, 0.9])
     func quietLinks(memory: Double) {
-        // 40 pairs over 300 minutes: 8 pair-days, 0.4 alarms allowed.
-        let planted = PlantedPairs(buckets: 300, memory: memory, seed: 3)
+        // 40 pairs over 240 minutes: 7 pair-days, 0.3 alarms allowed.
+        let planted = PlantedPairs(buckets: 240, memory: memory, seed: 3)
         let opened = planted.episodes()
         #expect(opened.count <= 1)
         #expect(opened.allSatisfy { $0.anomaly.kind == .correlationBreak })
@@ -114,7 +114,7 @@ struct LinkDetectorTests {
 
     @Test("heavy tails raise few alarms: clipped, and divided by the pair's own spread")
     func heavyTails() {
-        let planted = PlantedPairs(buckets: 300, law: .heavy, seed: 4)
+        let planted = PlantedPairs(buckets: 240, law: .heavy, seed: 4)
         #expect(planted.episodes().count <= 3)
     }
 
@@ -134,7 +134,7 @@ struct LinkDetectorTests {
 
     @Test("twice the variance on both ends is no break")
     func doubledVariance() {
-        let planted = PlantedPairs(buckets: 100, changeAt: 10, scaleAfter: 2, seed: 6)
+        let planted = PlantedPairs(buckets: 70, changeAt: 10, scaleAfter: 2, seed: 6)
         #expect(planted.episodes().count <= 1)
     }
 
