@@ -34,6 +34,7 @@ let nioHTTPTypes = Target.Dependency.product(name: "NIOHTTPTypes", package: "swi
 let nioHTTPTypesHTTP1 = Target.Dependency.product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras")
 let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 let serviceLifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let tracing = Target.Dependency.product(name: "Tracing", package: "swift-distributed-tracing")
 let instrumentation = Target.Dependency.product(name: "Instrumentation", package: "swift-distributed-tracing")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
@@ -82,14 +83,15 @@ let package = Package(
             name: "Telemetry",
             dependencies: [
                 "Model", logging, metrics, coreMetrics, tracing, instrumentation, serviceLifecycle, asyncHTTPClient,
-                nioCore,
+                nioCore, nioHTTP1,
             ],
             path: "Shared/Telemetry", swiftSettings: strict),
         .target(
             name: "ServiceRuntime",
             dependencies: [
-                "Model", "Postgres", "Telemetry", "CZlib", hummingbird, hummingbirdCore, httpTypes, serviceLifecycle,
-                configuration, argumentParser, crypto, logging, metrics, tracing, nioCore, nioPosix, yams,
+                "Model", "Postgres", "Telemetry", "CZlib", hummingbird, hummingbirdCore, httpTypes, serviceLifecycle, unixSignals,
+                configuration, argumentParser, asyncHTTPClient, crypto, logging, metrics, coreMetrics, tracing,
+                instrumentation, nioCore, nioHTTP1, nioPosix, yams,
             ],
             path: "Shared/ServiceRuntime", swiftSettings: strict),
 
@@ -134,9 +136,8 @@ let package = Package(
         .testTarget(
             name: "ServiceRuntimeTests",
             dependencies: [
-                "ServiceRuntime", "Telemetry", "Model", hummingbird, hummingbirdTesting, httpTypes, configuration,
-                logging,
-                crypto, nioCore,
+                "ServiceRuntime", "Telemetry", "Postgres", "Model", hummingbird, hummingbirdTesting, httpTypes,
+                configuration, logging, metrics, coreMetrics, serviceLifecycle, crypto, nioCore, yams,
             ],
             swiftSettings: strict),
         .testTarget(

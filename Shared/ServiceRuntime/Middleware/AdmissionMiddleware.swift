@@ -1,0 +1,38 @@
+import CoreMetrics
+import Hummingbird
+import Model
+import Synchronization
+
+/// Answers 503 `overloaded` once `limit` requests are at work, so that overload costs a fast refusal, not a slow timeout.
+public final class AdmissionMiddleware: RouterMiddleware {
+    public typealias Context = CallContext
+
+    public let limit: Int
+    private let inFlight = Mutex(0)
+    private let refused: Counter
+
+    public init(limit: Int, metrics: any MetricsFactory = MetricsSystem.factory) {
+        precondition(limit > 0, "a limit of zero would refuse every request")
+        self.limit = limit
+        self.refused = Counter(label: "http_server_requests_shed_total", dimensions: [], factory: metrics)
+    }
+
+    public var inFlightCount: Int { self.inFlight.withLock { $0 } }
+
+    public func handle(
+        _ request: Request, context: CallContext, next: @concurrent (Request, CallContext) async throws -> Response
+    ) async throws -> Response {
+        let isAdmitted = self.inFlight.withLock { count in
+            guard count < self.limit else { return false }
+            count += 1
+            return true
+        }
+        guard isAdmitted else {
+            self.refused.increment()
+            throw Problem(.overloaded, detail: "The service has too many requests at work.", retryAfter: 1)
+        }
+        // Dropped on an error, run after a streamed body: freed exactly once either way.
+        let completion = Completion { [self] in self.inFlight.withLock { $0 -= 1 } }
+        return try await next(request, context).completing(completion)
+    }
+}

@@ -1,0 +1,44 @@
+import Foundation
+import HTTPTypes
+import Hummingbird
+import Model
+
+/// Believes only callers the gateway has vouched for, and lets them do only what their scopes allow.
+///
+/// Without a valid `X-Undercurrent-Caller` the answer is 401 whatever the path, so that a direct call learns nothing. The scope a
+/// route asks for stands in `APIRoute.all`; a route that is not in the table is closed.
+public struct CallerTokenMiddleware: RouterMiddleware {
+    public typealias Context = CallContext
+
+    static let header = HTTPField.Name(CallerToken.headerName)
+
+    private let secrets: CallerTokenSecrets
+    private let routes: RouteTable
+
+    public init(secrets: CallerTokenSecrets, routes: RouteTable = RouteTable()) {
+        self.secrets = secrets
+        self.routes = routes
+    }
+
+    public func handle(
+        _ request: Request, context: CallContext, next: @concurrent (Request, CallContext) async throws -> Response
+    ) async throws -> Response {
+        guard let name = Self.header, let text = request.headers[name],
+            let token = self.secrets.verify(text, nowMs: Int64(Date().timeIntervalSince1970 * 1_000))
+        else {
+            throw Problem(.unauthenticated, detail: "Requests reach this service through the gateway only.")
+        }
+        let template = context.endpointPath ?? ""
+        if template != "NotFound" {
+            guard let route = self.routes.route(method: request.method, template: template) else {
+                throw Problem(.notFound, detail: "There is no such route.")
+            }
+            if let scope = route.scope, !token.scopes.contains(scope) {
+                throw Problem(.forbidden, detail: "This route needs the scope \(scope.rawValue).")
+            }
+        }
+        var context = context
+        context.caller = token
+        return try await next(request, context)
+    }
+}
