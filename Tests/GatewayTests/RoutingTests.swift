@@ -1,0 +1,109 @@
+import Model
+import Testing
+
+@testable import Gateway
+
+@Suite("Routing")
+struct RoutingTests {
+    let table = RouteTable()
+
+    @Test("every route of the table is found by a path of its shape", arguments: APIRoute.all)
+    func findsAll(route: APIRoute) {
+        let path = route.path.split(separator: "/", omittingEmptySubsequences: false)
+            .map { $0.hasPrefix("{") ? "some%20id" : String($0) }.joined(separator: "/")
+        guard case .route(let found, let parameters) = self.table.match(method: route.method.rawValue, path: path)
+        else {
+            Issue.record("no match for \(path)")
+            return
+        }
+        #expect(found == route)
+        #expect(parameters.values.allSatisfy { $0 == "some id" })
+    }
+
+    @Test("another method is told which ones there are")
+    func otherMethods() {
+        #expect(self.table.match(method: "PATCH", path: "/v1/keys") == .otherMethods(["GET", "POST"]))
+        #expect(self.table.match(method: "HEAD", path: "/v1/events/a") == .otherMethods(["GET"]))
+    }
+
+    @Test(
+        "paths outside the table lead nowhere",
+        arguments: ["/", "/v1", "/v1/events/", "/v1//events", "/v1/events/a/b", "/v2/events", "/metrics", "/V1/events"])
+    func unknown(path: String) {
+        #expect(self.table.match(method: "GET", path: path) == .none)
+    }
+
+    @Test(
+        "paths that readers could disagree about are refused",
+        arguments: [
+            "/v1/events/..", "/v1/events/%2e%2E", "/v1/./events", "/v1/events/%zz", "/v1/events/%f", "/v1/events/%ff",
+            "/v1/events/a b", "/v1\\events", "v1/events", "/v1/events/é", "*",
+        ])
+    func malformed(path: String) {
+        #expect(self.table.match(method: "GET", path: path) == .malformed)
+    }
+
+    @Test("the shard key is read from the segment or the query, decoded")
+    func shardKey() throws {
+        let graph = try #require(APIRoute.all.first { $0.path == "/v1/correlation-graph" })
+        #expect(graph.shardKeyValue(parameters: [:], query: "layer=1&eventId=NBA%2D1&eventId=x") == "NBA-1")
+        #expect(graph.shardKeyValue(parameters: [:], query: "eventId=a+b") == "a b")
+        #expect(graph.shardKeyValue(parameters: [:], query: "eventid=a") == nil)
+        #expect(graph.shardKeyValue(parameters: [:], query: nil) == nil)
+        let event = try #require(APIRoute.all.first { $0.path == "/v1/events/{id}" })
+        #expect(event.shardKeyValue(parameters: ["id": "E"], query: nil) == "E")
+    }
+
+    @Test("the owner comes first, then the others in turn, never more than two, shunned ones last")
+    func candidates() {
+        let shard = Shard(rawValue: 3)
+        let map = ShardMap(owners: [shard: "http://b"], replicas: [.graphBuilder: ["http://a", "http://b", "http://c"]])
+        func pick(_ shard: Shard?, turn: Int = 0, shunned: Set<String> = []) -> [String] {
+            map.candidates(
+                for: .graphBuilder, shard: shard, fallback: [.graphBuilder: ["http://static"]], turn: turn,
+                isShunned: { shunned.contains($0) })
+        }
+        #expect(pick(shard) == ["http://b", "http://a"])
+        #expect(pick(shard, turn: 2) == ["http://b", "http://c"])
+        #expect(pick(Shard(rawValue: 4), turn: 1) == ["http://b", "http://c"])
+        #expect(pick(nil, turn: 3) == ["http://a", "http://b"])
+        #expect(pick(shard, shunned: ["http://b"]) == ["http://a", "http://c"])
+        #expect(pick(shard, shunned: ["http://a", "http://b", "http://c"]) == ["http://b", "http://a"])
+        let counts = (0..<300).reduce(into: [String: Int]()) { $0[pick(nil, turn: $1)[0], default: 0] += 1 }
+        #expect(counts == ["http://a": 100, "http://b": 100, "http://c": 100])
+    }
+
+    @Test("without a live replica the configured addresses are used; without those there is none")
+    func fallback() {
+        let map = ShardMap()
+        #expect(
+            map.candidates(
+                for: .anomalyPropagation, shard: nil, fallback: [.anomalyPropagation: ["http://s"]], turn: 7,
+                isShunned: { _ in false }) == ["http://s"])
+        #expect(
+            map.candidates(for: .graphBuilder, shard: nil, fallback: [:], turn: 7, isShunned: { _ in false }).isEmpty)
+    }
+
+    @Test(
+        "addresses of replicas become base URLs",
+        arguments: [
+            ("127.0.0.1:8081", "http://127.0.0.1:8081"), ("http://a:1/", "http://a:1"), ("https://h:1", "https://h:1"),
+            ("[::1]:80", "http://[::1]:80"), ("", nil), ("a b", nil), ("a@b", nil), ("h/path", nil),
+        ])
+    func baseURL(address: String, expected: String?) {
+        #expect(ShardMap.baseURL(address) == expected)
+    }
+
+    @Test("a shunned address comes back after two seconds, and the list stays bounded")
+    func shunList() {
+        var list = ShunList()
+        list.shun("a", now: 0)
+        #expect(list.contains("a", now: 1_999_999_999))
+        #expect(!list.contains("a", now: 2_000_000_000))
+        for index in 0..<1_000 { list.shun("x\(index)", now: 0) }
+        #expect(list.contains("x0", now: 1))
+        #expect(!list.contains("x999", now: 1))
+        list.clear("x0")
+        #expect(!list.contains("x0", now: 1))
+    }
+}
