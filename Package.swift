@@ -118,8 +118,7 @@ let package = Package(
                 "Model", "Postgres", "Telemetry", "ServiceRuntime", hummingbird, hummingbirdCore, hummingbirdHTTP2,
                 hummingbirdTLS, httpTypes, asyncHTTPClient, jwtKit, nioCore, nioPosix, nioHTTP1, nioHTTPTypes,
                 nioHTTPTypesHTTP1, nioSSL, serviceLifecycle, configuration, argumentParser, collections, crypto,
-                logging,
-                metrics, tracing,
+                logging, metrics, coreMetrics, tracing, yams,
             ],
             path: "Services/Gateway", resources: [.embedInCode("Resources")], swiftSettings: strict),
 
@@ -158,7 +157,8 @@ let package = Package(
             name: "GatewayTests",
             dependencies: [
                 "Gateway", "Postgres", "ServiceRuntime", "Telemetry", "Model", "TestSupport", hummingbird,
-                hummingbirdTesting, httpTypes, jwtKit, asyncHTTPClient, crypto, logging, nioCore, nioSSL, yams,
+                hummingbirdTesting, httpTypes, jwtKit, asyncHTTPClient, crypto, logging, nioCore, nioHTTP1, nioSSL,
+                serviceLifecycle, yams,
             ],
             swiftSettings: strict),
         .testTarget(

@@ -92,7 +92,8 @@ final class FakeKeys: APIKeyLookup {
     func add(_ key: APIKeyText, revoked: Bool = false) {
         let row = APIKeyRecord(
             id: key.id, secretHash: key.secretHash, caller: "caller-\(key.id.prefix(4))", scopes: [.read],
-            expiresAt: nil, revokedAt: revoked ? Timestamp(milliseconds: 1) : nil, createdAt: Timestamp(milliseconds: 0))
+            expiresAt: nil, revokedAt: revoked ? Timestamp(milliseconds: 1) : nil, createdAt: Timestamp(milliseconds: 0)
+        )
         self.state.withLock { $0.rows[key.id] = row }
     }
 

@@ -47,7 +47,9 @@ struct JWTTests {
             try OpenSSL.run(["genrsa", "-out", path, "\(bits)"])
             let text = String(decoding: try OpenSSL.run(["rsa", "-in", path, "-noout", "-modulus"]), as: UTF8.self)
             let digits = Array(text.split(separator: "=")[1].trimmingCharacters(in: .whitespacesAndNewlines))
-            let bytes = stride(from: 0, to: digits.count, by: 2).compactMap { UInt8(String(digits[$0...$0 + 1]), radix: 16) }
+            let bytes = stride(from: 0, to: digits.count, by: 2).compactMap {
+                UInt8(String(digits[$0...$0 + 1]), radix: 16)
+            }
             let modulus = Base64URL.encode(Data(bytes))
             return (path, #"{"kty":"RSA","kid":"r","alg":"RS256","n":"\#(modulus)","e":"AQAB"}"#)
         }
@@ -71,7 +73,9 @@ struct JWTTests {
         }
     }
 
-    @Test("the public key does not work as an HMAC secret, nor under another algorithm", arguments: ["HS256", "ES256", "EdDSA", "RS256"])
+    @Test(
+        "the public key does not work as an HMAC secret, nor under another algorithm",
+        arguments: ["HS256", "ES256", "EdDSA", "RS256"])
     func keyConfusion(algorithm: String) async throws {
         let secrets = [
             self.forge.ecdsa.publicKey.x963Representation, Data(self.forge.ecdsa.publicKey.pemRepresentation.utf8),
@@ -116,7 +120,9 @@ struct JWTTests {
 
     @Test("claims that say something twice are refused even when the signature holds")
     func duplicateClaims() async throws {
-        for extra in [#""sub":"mallory""#, #""exp":9999999999"#, #""scope":"read","scope":"admin""#, #""\u0073ub":"x""#] {
+        for extra in [
+            #""sub":"mallory""#, #""exp":9999999999"#, #""scope":"read","scope":"admin""#, #""\u0073ub":"x""#,
+        ] {
             #expect(try await self.status(self.forge.ecdsaToken(self.forge.claims(extra))) == "unauthenticated")
         }
     }

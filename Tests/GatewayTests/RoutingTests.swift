@@ -57,7 +57,8 @@ struct RoutingTests {
     @Test("the owner comes first, then the others in turn, never more than two, shunned ones last")
     func candidates() {
         let shard = Shard(rawValue: 3)
-        let map = ShardMap(owners: [shard: "http://b"], replicas: [.graphBuilder: ["http://a", "http://b", "http://c"]])
+        let map = ShardMap(
+            owners: [shard: "http://b"], replicas: [.graphBuilder: ["http://a", "http://b", "http://c"]])
         func pick(_ shard: Shard?, turn: Int = 0, shunned: Set<String> = []) -> [String] {
             map.candidates(
                 for: .graphBuilder, shard: shard, fallback: [.graphBuilder: ["http://static"]], turn: turn,

@@ -15,7 +15,8 @@ struct TokenForge {
 
     var ecdsaEntry: String {
         let point = self.ecdsa.publicKey.x963Representation
-        return #"{"kty":"EC","crv":"P-256","kid":"ec","alg":"ES256","use":"sig","x":"\#(Base64URL.encode(point[1..<33]))","#
+        return
+            #"{"kty":"EC","crv":"P-256","kid":"ec","alg":"ES256","use":"sig","x":"\#(Base64URL.encode(point[1..<33]))","#
             + #""y":"\#(Base64URL.encode(point[33..<65]))"}"#
     }
 

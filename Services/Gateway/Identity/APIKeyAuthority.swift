@@ -74,8 +74,7 @@ final class APIKeyAuthority: Sendable {
             guard case .success(let confirmed) = await task.result else { return row }
             return confirmed
         case .ask:
-            guard self.state.withLock({ Self.unknownLookups.admit(&$0.unknownArrival, now: now).isAdmitted }),
-                let task = self.task(id: id, now: now), case .success(let row) = await task.result
+            guard let task = self.task(id: id, now: now, isUnknown: true), case .success(let row) = await task.result
             else {
                 throw Problem(
                     .unavailable, detail: "API keys that are new to this instance cannot be checked at the moment.",
@@ -85,11 +84,13 @@ final class APIKeyAuthority: Sendable {
         }
     }
 
-    /// The running look-up of `id`, or a new one; nil when too many run.
-    private func task(id: String, now: Int64) -> Task<APIKeyRecord?, any Error>? {
+    /// The running look-up of `id`, or a new one; nil when too many run or were begun.
+    private func task(id: String, now: Int64, isUnknown: Bool = false) -> Task<APIKeyRecord?, any Error>? {
         self.state.withLock { state in
             if let running = state.running[id] { return running }
-            guard state.running.count < Self.concurrentLookups else { return nil }
+            guard state.running.count < Self.concurrentLookups,
+                !isUnknown || Self.unknownLookups.admit(&state.unknownArrival, now: now).isAdmitted
+            else { return nil }
             let task = Task { try await self.ask(id: id) }
             state.running[id] = task
             return task

@@ -39,7 +39,7 @@ final class JWTAuthority: Sendable {
     func caller(presenting token: String, wallClock: Timestamp) throws(Problem) -> Caller {
         let seconds = Double(wallClock.milliseconds) / 1_000
         guard token.utf8.count <= JWTRules.lengthLimit else { throw JWTRules.refused("is too long") }
-        let digest = SHA256.hash(data: Data(token.utf8)).map { String($0, radix: 36) }.joined(separator: ".")
+        let digest = Self.digest(token)
         let (keys, generation, known) = self.state.withLock { ($0.keys, $0.generation, $0.verified[digest]?.value) }
         if let known { return try self.rules.caller(known, now: seconds) }
         let parts = try JWTRules.parts(token)
@@ -49,6 +49,17 @@ final class JWTAuthority: Sendable {
             if state.generation == generation { state.verified.set(digest, parts.claims, at: 0) }
         }
         return caller
+    }
+
+    /// Whether the signature of exactly this token has been checked before.
+    func isKnown(_ token: String) -> Bool {
+        guard token.utf8.count <= JWTRules.lengthLimit else { return false }
+        let digest = Self.digest(token)
+        return self.state.withLock { $0.verified[digest] != nil }
+    }
+
+    private static func digest(_ token: String) -> String {
+        SHA256.hash(data: Data(token.utf8)).withUnsafeBytes { Base64URL.encode(Data($0)) }
     }
 
     var keyIDs: [String] { self.state.withLock { $0.keys.ids } }
@@ -80,7 +91,7 @@ final class JWTAuthority: Sendable {
 
 extension JWTAuthority: Service {
     func run() async throws {
-        try await cancelWhenGracefulShutdown {
+        await cancelWhenGracefulShutdown {
             while !Task.isCancelled {
                 do { try await Task.sleep(for: Self.pollInterval) } catch { return }
                 await self.reload()

@@ -25,7 +25,9 @@ struct JWTRules: Hashable, Sendable {
     /// Takes a token apart and checks its header: three parts, no duplicate names, `alg` of the list, a `kid`, no `crit`,
     /// and none of the fields that would bring their own key.
     static func parts(_ token: String) throws(Problem) -> Parts {
-        guard token.utf8.count <= Self.lengthLimit else { throw self.refused("is longer than \(Self.lengthLimit) bytes") }
+        guard token.utf8.count <= Self.lengthLimit else {
+            throw self.refused("is longer than \(Self.lengthLimit) bytes")
+        }
         let pieces = token.split(separator: ".", maxSplits: 3, omittingEmptySubsequences: false)
         guard pieces.count == 3, let header = self.object(pieces[0]), let claims = self.object(pieces[1]),
             let signature = Base64URL.decode(pieces[2]), !signature.isEmpty

@@ -19,7 +19,8 @@ struct KeySet: Sendable {
             throw KeySetError("is not a JSON Web Key Set")
         }
         guard entries.count <= Self.countLimit else { throw KeySetError("has more than \(Self.countLimit) keys") }
-        guard let set = try? JSONDecoder().decode(Entries.self, from: Data(bytes)), set.keys.count == entries.count else {
+        guard let set = try? JSONDecoder().decode(Entries.self, from: Data(bytes)), set.keys.count == entries.count
+        else {
             throw KeySetError("has a key that cannot be read")
         }
         var keys: [String: (algorithm: String, verifier: any JWTAlgorithm)] = [:]

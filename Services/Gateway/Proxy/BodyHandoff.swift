@@ -62,7 +62,8 @@ final class BodyHandoff: AsyncSequence, Sendable {
         }
     }
 
-    private func receive() async throws -> ByteBuffer? {
+    /// The next piece; nil after the last one.
+    func receive() async throws -> ByteBuffer? {
         try await withCheckedThrowingContinuation { continuation in
             self.state.withLock { state in
                 if let piece = state.slot {

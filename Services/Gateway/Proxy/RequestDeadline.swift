@@ -11,7 +11,8 @@ enum RequestDeadline {
         let digits = text.utf8.allSatisfy { (0x30...0x39).contains($0) }
         guard values.count == 1, digits, !text.isEmpty, text.utf8.count <= 9, let asked = Int(text), asked >= 1 else {
             throw Problem(
-                .invalidRequest, detail: "X-Request-Timeout-Ms must be one whole number of milliseconds, 1 to 999999999.")
+                .invalidRequest,
+                detail: "X-Request-Timeout-Ms must be one whole number of milliseconds, 1 to 999999999.")
         }
         return min(asked, limitMs)
     }

@@ -15,7 +15,9 @@ enum UpstreamFailure: Error, Hashable, Sendable {
 
     static func classify(_ error: any Error) -> UpstreamFailure {
         if error is NIOConnectionError || error is ChannelError || error is SocketAddressError { return .notConnected }
-        if let error = error as? IOError { return error.errnoCode == 104 || error.errnoCode == 32 ? .broken : .notConnected }
+        if let error = error as? IOError {
+            return error.errnoCode == 104 || error.errnoCode == 32 ? .broken : .notConnected
+        }
         guard let error = error as? HTTPClientError else { return .broken }
         switch error {
         case .connectTimeout, .tlsHandshakeTimeout, .getConnectionFromPoolTimeout: return .notConnected

@@ -1,0 +1,21 @@
+import Crypto
+import Model
+import NIOSSL
+
+/// Everything the gateway needs, parsed and checked before a port is bound.
+struct GatewaySettings: Sendable {
+    struct JWT: Hashable, Sendable {
+        let keySetFile: String
+        let rules: JWTRules
+    }
+
+    var host: String
+    /// 0: any free port.
+    var port: Int
+    var tls: TLSConfiguration
+    var callerTokenSecret: SymmetricKey
+    var jwt: JWT?
+    /// Base URLs for a service of which no live replica is known.
+    var fallback: [Upstream: [String]]
+    var door: DoorSettings
+}

@@ -1,0 +1,98 @@
+import Model
+import Postgres
+
+/// The table `api_keys`. Holds no state: every method is one statement.
+struct APIKeyStore: APIKeyLookup {
+    /// A look-up waits no longer than this: with it a revocation is in force everywhere within five seconds.
+    static let lookupLimit = Duration.milliseconds(900)
+    /// Keys listed at once.
+    static let listLimit = 1_000
+
+    let pool: PostgresPool
+
+    static let select: PostgresStatement = """
+        SELECT id, secret_hash, caller, scopes, expires_at, revoked_at, created_at FROM api_keys WHERE id = $1
+        """
+    static let list: PostgresStatement = """
+        SELECT id, secret_hash, caller, scopes, expires_at, revoked_at, created_at FROM api_keys
+        WHERE id > $1 ORDER BY id LIMIT $2
+        """
+    static let insert: PostgresStatement = """
+        INSERT INTO api_keys (id, secret_hash, caller, scopes, expires_at) VALUES ($1, $2, $3, $4, $5)
+        RETURNING created_at
+        """
+    static let revoke: PostgresStatement = """
+        UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = $1
+        """
+
+    func find(id: String) async throws -> APIKeyRecord? {
+        let rows = try await self.pool.query(
+            Self.select, [.text(id)], deadline: ContinuousClock.now + Self.lookupLimit)
+        return try rows.first.map(Self.record)
+    }
+
+    /// Keys in the order of their ids, after `after`.
+    func list(after: String = "", limit: Int = APIKeyStore.listLimit) async throws -> [APIKeyRecord] {
+        try await self.pool.query(Self.list, [.text(after), .int(limit)]).map(Self.record)
+    }
+
+    func insert(_ key: APIKeyText, for request: NewAPIKey, now: Timestamp) async throws -> APIKeyRecord {
+        let expiresAt = request.expiresAt(now: now)
+        let rows = try await self.pool.query(
+            Self.insert,
+            [
+                .text(key.id), .bytea(key.secretHash), .text(request.caller),
+                .textArray(request.scopes.map(\.rawValue).sorted()), .optional(expiresAt) { .timestamp($0) },
+            ])
+        let created: [Timestamp] = try rows.column()
+        return APIKeyRecord(
+            id: key.id, secretHash: key.secretHash, caller: request.caller, scopes: request.scopes,
+            expiresAt: expiresAt, revokedAt: nil, createdAt: created.first ?? now)
+    }
+
+    /// - Returns: whether there is such a key. Revoking twice changes nothing.
+    func revoke(id: String) async throws -> Bool {
+        try await self.pool.query(Self.revoke, [.text(id)]).affectedRows == 1
+    }
+
+    private static func record(_ row: PostgresRow) throws(PostgresError) -> APIKeyRecord {
+        let (id, hash, caller, scopes, expiresAt, revokedAt, createdAt) = try row.decode(
+            (String, [UInt8], String, [String], Timestamp?, Timestamp?, Timestamp).self)
+        return APIKeyRecord(
+            id: id, secretHash: hash, caller: caller, scopes: Set(scopes.compactMap(Scope.init(rawValue:))),
+            expiresAt: expiresAt, revokedAt: revokedAt, createdAt: createdAt)
+    }
+}
+
+/// What a new API key is to be: checked, not yet made.
+struct NewAPIKey: Hashable, Sendable {
+    static let longestDays = 3_650
+
+    let caller: String
+    let scopes: Set<Scope>
+    /// 1 ... 3,650; nil: until it is revoked.
+    let expiresInDays: Int?
+
+    init(caller: String, scopes: [String], expiresInDays: Int?) throws(ValidationError) {
+        try Name.validate(caller, field: "caller")
+        guard !scopes.isEmpty else { throw ValidationError(field: "scopes", rule: "must name at least one scope") }
+        var known: Set<Scope> = []
+        for text in scopes {
+            guard let scope = Scope(rawValue: text) else {
+                throw ValidationError(
+                    field: "scopes", rule: "must be of \(Scope.allCases.map(\.rawValue).joined(separator: ", "))")
+            }
+            known.insert(scope)
+        }
+        if let expiresInDays, !(1...Self.longestDays).contains(expiresInDays) {
+            throw ValidationError(field: "expiresInDays", rule: "must be 1 to \(Self.longestDays)")
+        }
+        self.caller = caller
+        self.scopes = known
+        self.expiresInDays = expiresInDays
+    }
+
+    func expiresAt(now: Timestamp) -> Timestamp? {
+        self.expiresInDays.map { now.advanced(byMilliseconds: Int64($0) * 86_400_000) }
+    }
+}

@@ -1,0 +1,129 @@
+import Foundation
+import HTTPTypes
+import Logging
+import Model
+import NIOCore
+import Postgres
+
+/// `GET` and `POST /v1/keys`, `DELETE /v1/keys/{id}`.
+struct APIKeyRoutes: Sendable {
+    let store: APIKeyStore
+    let authority: APIKeyAuthority
+    let logger: Logger
+
+    /// A key as an administrator sees it: never its secret or hash.
+    struct Item: Codable, Hashable, Sendable {
+        let id: String
+        let caller: String
+        let scopes: [Scope]
+        let createdAt: Timestamp
+        let expiresAt: Timestamp?
+        let revokedAt: Timestamp?
+        /// The whole key; only in the answer that made it.
+        var key: String?
+
+        init(_ record: APIKeyRecord, key: String? = nil) {
+            self.id = record.id
+            self.caller = record.caller
+            self.scopes = record.scopes.sorted { $0.rawValue < $1.rawValue }
+            self.createdAt = record.createdAt
+            self.expiresAt = record.expiresAt
+            self.revokedAt = record.revokedAt
+            self.key = key
+        }
+    }
+
+    struct Page: Codable, Hashable, Sendable {
+        let items: [Item]
+        let nextCursor: String?
+    }
+
+    /// The body of `POST /v1/keys`.
+    struct Request: Decodable {
+        let caller: String
+        let scopes: [String]
+        let expiresInDays: Int?
+    }
+
+    func answer(_ call: OwnRoutes.Call) async throws(Problem) -> UpstreamAnswer {
+        do {
+            switch call.route.method {
+            case .get: return try await self.list(call)
+            case .post: return try await self.create(call)
+            default: return try await self.revoke(call)
+            }
+        } catch let problem as Problem {
+            throw problem
+        } catch let error as PostgresError {
+            throw Problem(error)
+        } catch let error as ValidationError {
+            throw Problem(error)
+        } catch {
+            self.logger.error("key route failed", metadata: ["error": "\(error)"])
+            throw Problem(.internalError, detail: "The key table cannot be used.")
+        }
+    }
+
+    private func list(_ call: OwnRoutes.Call) async throws -> UpstreamAnswer {
+        var cursor = ""
+        var limit = 100
+        for pair in call.query?.split(separator: "&", maxSplits: 16) ?? [] {
+            let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+            switch (parts.first, parts.last) {
+            case ("cursor", let value?) where value.utf8.count <= 64: cursor = value
+            case ("limit", let value?):
+                guard let number = Int(value), (1...APIKeyStore.listLimit).contains(number) else {
+                    throw ValidationError(field: "limit", rule: "must be 1 to \(APIKeyStore.listLimit)")
+                }
+                limit = number
+            default: throw Problem(.invalidRequest, detail: "The query may have cursor and limit.")
+            }
+        }
+        let records = try await self.store.list(after: cursor, limit: limit)
+        return try OwnRoutes.json(
+            Page(items: records.map { Item($0) }, nextCursor: records.count == limit ? records.last?.id : nil))
+    }
+
+    private func create(_ call: OwnRoutes.Call) async throws -> UpstreamAnswer {
+        guard case .collect(let limit) = call.plan else {
+            throw Problem(.malformedBody, detail: "Send a JSON object with caller and scopes.")
+        }
+        let body = try await BodyRelay.collect(call.body, limit: limit, exchange: call.exchange)
+        guard let request = try? JSONDecoder().decode(Request.self, from: Data(body.readableBytesView)) else {
+            throw Problem(
+                .malformedBody, detail: "Send a JSON object with caller (text), scopes (texts) and maybe expiresInDays."
+            )
+        }
+        let wanted = try NewAPIKey(
+            caller: request.caller, scopes: request.scopes, expiresInDays: request.expiresInDays)
+        let key = APIKeyText.random()
+        let record = try await self.store.insert(
+            key, for: wanted, now: Timestamp(milliseconds: WallClock.milliseconds()))
+        self.authority.forget(id: key.id)
+        self.logger.notice(
+            "API key made",
+            metadata: ["keyId": "\(key.id)", "for": "\(wanted.caller)", "by": "\(call.caller?.name ?? "-")"])
+        var answer = try OwnRoutes.json(Item(record, key: key.text), status: 201)
+        answer = UpstreamAnswer(
+            status: answer.status,
+            fields: answer.fields + [HTTPField(name: .location, value: "/v1/keys/\(key.id)")], body: answer.body,
+            replica: answer.replica)
+        return answer
+    }
+
+    private func revoke(_ call: OwnRoutes.Call) async throws -> UpstreamAnswer {
+        let id = call.parameters["id"] ?? ""
+        guard id.utf8.count == APIKeyText.idLength, try await self.store.revoke(id: id) else {
+            throw Problem(.notFound, detail: "There is no API key with this id.")
+        }
+        self.authority.forget(id: id)
+        self.logger.notice("API key revoked", metadata: ["keyId": "\(id)", "by": "\(call.caller?.name ?? "-")"])
+        return UpstreamAnswer(status: 204, fields: [:], body: .none, replica: "-")
+    }
+}
+
+private func + (fields: HTTPFields, more: [HTTPField]) -> HTTPFields {
+    var all = fields
+    for field in more { all.append(field) }
+    return all
+}

@@ -1,0 +1,137 @@
+import Logging
+import Model
+import Postgres
+import ServiceLifecycle
+import Synchronization
+
+/// Knows which replica answers what: reads leases and live replicas from PostgreSQL once a second and keeps the last
+/// map while the database is away.
+final class ServiceDirectory: Sendable {
+    static let pollInterval = Duration.milliseconds(500)
+    static let pollLimit = Duration.milliseconds(900)
+
+    static let selectLeases: PostgresStatement = """
+        SELECT shard, owner_address FROM shard_leases WHERE owner_address IS NOT NULL AND expires_at > now()
+        """
+    static let selectReplicas: PostgresStatement = """
+        SELECT service, address FROM replicas WHERE expires_at > now() ORDER BY service, address LIMIT 1000
+        """
+
+    private struct State {
+        var map = ShardMap()
+        var shunned = ShunList()
+        var turn = 0
+        var readAt: Int64?
+    }
+
+    private let pool: PostgresPool?
+    private let fallback: [Upstream: [String]]
+    private let logger: Logger
+    private let state = Mutex(State())
+
+    /// - Parameters:
+    ///   - pool: nil: only the configured addresses are used.
+    ///   - fallback: base URLs by service, for as long as no live replica of it is known.
+    init(pool: PostgresPool?, fallback: [Upstream: [String]], logger: Logger) {
+        self.pool = pool
+        self.fallback = fallback
+        self.logger = logger
+    }
+
+    /// Addresses to try, best first, at most two.
+    func candidates(for upstream: Upstream, shard: Shard?) -> [String] {
+        let now = MonotonicClock.nanoseconds()
+        return self.state.withLock { state in
+            state.turn &+= 1
+            let shunned = state.shunned
+            return state.map.candidates(
+                for: upstream, shard: shard, fallback: self.fallback, turn: state.turn & Int.max,
+                isShunned: { !shunned.isEmpty && shunned.contains($0, now: now) })
+        }
+    }
+
+    /// Every address known for a service, for health checks.
+    func addresses(of upstream: Upstream) -> [String] {
+        self.state.withLock { state in
+            let live = state.map.replicas[upstream] ?? []
+            return live.isEmpty ? self.fallback[upstream] ?? [] : live
+        }
+    }
+
+    func shun(_ address: String) {
+        let now = MonotonicClock.nanoseconds()
+        self.state.withLock { $0.shunned.shun(address, now: now) }
+    }
+
+    func clear(_ address: String) {
+        self.state.withLock { if !$0.shunned.isEmpty { $0.shunned.clear(address) } }
+    }
+
+    /// Nanoseconds since the map was last read; nil before the first time.
+    var age: Int64? {
+        let now = MonotonicClock.nanoseconds()
+        return self.state.withLock { $0.readAt.map { now - $0 } }
+    }
+
+    /// Takes a map in place of the one that was read.
+    func take(_ map: ShardMap) {
+        let now = MonotonicClock.nanoseconds()
+        self.state.withLock { state in
+            state.map = map
+            state.readAt = now
+        }
+    }
+
+    /// Reads the map once.
+    func refresh() async throws {
+        guard let pool else { return }
+        let deadline = ContinuousClock.now + Self.pollLimit
+        let map = try await pool.withConnection(deadline: deadline) { connection in
+            let leases = try await connection.query(Self.selectLeases, [], deadline: deadline)
+            let replicas = try await connection.query(Self.selectReplicas, [], deadline: deadline)
+            return try Self.map(leases: leases, replicas: replicas)
+        }
+        self.take(map)
+    }
+
+    private static func map(leases: PostgresRows, replicas: PostgresRows) throws(PostgresError) -> ShardMap {
+        var map = ShardMap()
+        for (shard, address) in try leases.decode((Int, String).self) {
+            guard (0..<Shard.count).contains(shard), let url = ShardMap.baseURL(address) else { continue }
+            map.owners[Shard(rawValue: shard)] = url
+        }
+        for (service, address) in try replicas.decode((String, String).self) {
+            guard let upstream = ShardMap.upstream(named: service), let url = ShardMap.baseURL(address) else {
+                continue
+            }
+            map.replicas[upstream, default: []].append(url)
+        }
+        return map
+    }
+}
+
+extension ServiceDirectory: Service {
+    func run() async throws {
+        guard self.pool != nil else {
+            try await gracefulShutdown()
+            return
+        }
+        await cancelWhenGracefulShutdown {
+            var isAway = false
+            while !Task.isCancelled {
+                do {
+                    try await self.refresh()
+                    if isAway { self.logger.info("shard map is read again") }
+                    isAway = false
+                } catch {
+                    if !isAway, !Task.isCancelled {
+                        self.logger.warning(
+                            "shard map cannot be read, the last one stays", metadata: ["error": "\(error)"])
+                    }
+                    isAway = true
+                }
+                do { try await Task.sleep(for: Self.pollInterval) } catch { return }
+            }
+        }
+    }
+}

@@ -1,0 +1,19 @@
+/// What the public side of the gateway needs to know, parsed and checked.
+struct DoorSettings: Hashable, Sendable {
+    /// Longest time from the head of a request to the last byte of its answer.
+    var requestMs = 30_000
+    /// Longest wait for the next piece of a body.
+    var bodyStallMs = 10_000
+    /// Requests answered at once.
+    var inFlightLimit = 2_048
+    var connectionLimit = 10_000
+    /// An idle connection is closed after this time.
+    var idleSeconds = 60
+    /// Bytes of one header field, and of all together.
+    var headerLimit = 16 << 10
+    var callerPolicy = GCRA(burst: 1_000, refillPerSecond: 1_000)
+    /// For requests without a valid credential, per address.
+    var peerPolicy = GCRA(burst: 200, refillPerSecond: 50)
+    /// `Strict-Transport-Security` max-age.
+    var hstsSeconds = 31_536_000
+}
