@@ -10,6 +10,7 @@ import NIOCore
 import NIOPosix
 import Postgres
 import ServiceLifecycle
+import Telemetry
 
 /// The gateway put together. Start its services in the order of ``services``.
 struct Gateway: Sendable {
@@ -25,7 +26,7 @@ struct Gateway: Sendable {
     ///   - onRunning: is told the channel of the listener.
     init(
         settings: GatewaySettings, pool: PostgresPool, logger: Logger,
-        metrics: any MetricsFactory = MetricsSystem.factory,
+        metrics: any MetricsFactory = MetricsSystem.factory, tracer: TraceRecorder = TraceRecorder(),
         isDraining: @escaping @Sendable () -> Bool = { false },
         onRunning: @escaping @Sendable (any Channel) async -> Void = { _ in }
     ) async throws {
@@ -55,7 +56,7 @@ struct Gateway: Sendable {
             own: OwnRoutes(
                 health: health, keys: APIKeyRoutes(store: store, authority: authority, logger: logger),
                 openAPI: openAPI),
-            metrics: GatewayMetrics(factory: metrics), inFlight: inFlight, logger: logger)
+            metrics: GatewayMetrics(factory: metrics), inFlight: inFlight, tracer: tracer, logger: logger)
         self.directory = directory
         self.authority = authority
         self.tokens = tokens
@@ -111,6 +112,8 @@ struct Gateway: Sendable {
         // Try another replica at once instead of waiting for this one.
         configuration.connectionPool.retryConnectionEstablishment = false
         configuration.httpVersion = .http1Only
+        // The client would add a second traceparent beside ours.
+        configuration.tracing.tracer = nil
         return configuration
     }
 }

@@ -1,9 +1,7 @@
 import ArgumentParser
-import AsyncHTTPClient
-import Configuration
-import Hummingbird
-import HummingbirdHTTP2
-import HummingbirdTLS
-import JWTKit
+import ServiceRuntime
 
-@main enum GatewayCommand { static func main() {} }
+@main
+struct GatewayCommand: AsyncParsableCommand {
+    static let configuration = ServiceCommand<GatewayService>.configuration(adding: [KeysCommand.self])
+}

@@ -13,7 +13,8 @@ struct GatewaySettings: Sendable {
     /// 0: any free port.
     var port: Int
     var tls: TLSConfiguration
-    var callerTokenSecret: SymmetricKey
+    /// What caller tokens are signed with; asked each time, so that it can be rotated.
+    var callerTokenSecret: @Sendable () -> SymmetricKey?
     var jwt: JWT?
     /// Base URLs for a service of which no live replica is known.
     var fallback: [Upstream: [String]]

@@ -20,11 +20,14 @@ final class FakeService: Sendable {
 
     private let seenRequests = Mutex<[Seen]>([])
     private let cancellations = Mutex(0)
+    private let beginnings = Mutex(0)
     let name: String
 
     init(name: String) { self.name = name }
 
     var seen: [Seen] { self.seenRequests.withLock { $0 } }
+    /// Slow requests that have come in.
+    var begun: Int { self.beginnings.withLock { $0 } }
     var cancelled: Int { self.cancellations.withLock { $0 } }
 
     private struct Responder: HTTPResponder {
@@ -72,6 +75,7 @@ final class FakeService: Sendable {
     }
 
     private func slow(_ request: Request) async throws -> Response {
+        self.beginnings.withLock { $0 += 1 }
         try await request.body.consumeWithCancellationOnInboundClose { _ in
             do {
                 try await Task.sleep(for: .seconds(20))

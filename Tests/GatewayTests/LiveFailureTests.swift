@@ -123,7 +123,7 @@ struct LiveFailureTests {
         try await LiveGateway.with { live in
             let key = try await live.key()
             let task = Task { try await live.send("GET", "/v1/events/slow", key: key, http2: http2) }
-            try await Task.sleep(for: .milliseconds(400))
+            try await Self.eventually { live.builder.begun == 1 }
             task.cancel()
             _ = await task.result
             try await Self.eventually { live.builder.cancelled == 1 }
@@ -143,7 +143,7 @@ struct LiveFailureTests {
                         "GET", "/v1/events/slow", key: key, headers: [("X-Request-Timeout-Ms", "1500")])
                 }
             }
-            try await Task.sleep(for: .milliseconds(500))
+            try await Self.eventually { live.builder.begun == 2 }
             let refused = try await live.send("GET", "/v1/events", key: key)
             #expect(refused.problem?.code == .overloaded)
             for task in running { #expect(try await task.value.status == 504) }

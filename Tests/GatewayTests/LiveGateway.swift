@@ -42,7 +42,7 @@ struct LiveGateway: Sendable {
         var settings = GatewaySettings(
             host: "127.0.0.1", port: 0,
             tls: try TLSFiles.configuration(certificateFile: pair.certificate, keyFile: pair.key),
-            callerTokenSecret: Self.secret, jwt: nil, fallback: [:], door: DoorSettings())
+            callerTokenSecret: { Self.secret }, jwt: nil, fallback: [:], door: DoorSettings())
         change(&settings)
         let final = settings
         try await TestDatabase.with { database in

@@ -4,6 +4,7 @@ import Logging
 import Model
 import NIOCore
 import Synchronization
+import Telemetry
 
 /// Answers every request of the public listener: who is it, may they, may they now, and then who answers.
 final class Door: HTTPResponder {
@@ -18,11 +19,13 @@ final class Door: HTTPResponder {
     private let routes = RouteTable()
     private let logger: Logger
     private let metrics: GatewayMetrics
+    private let tracer: TraceRecorder
     private let inFlight: InFlight
 
     init(
         settings: DoorSettings, registry: ConnectionRegistry, gatekeeper: Gatekeeper, proxy: Proxy,
-        mint: CallerTokenMint, own: OwnRoutes, metrics: GatewayMetrics, inFlight: InFlight, logger: Logger
+        mint: CallerTokenMint, own: OwnRoutes, metrics: GatewayMetrics, inFlight: InFlight, tracer: TraceRecorder,
+        logger: Logger
     ) {
         self.settings = settings
         self.registry = registry
@@ -31,6 +34,7 @@ final class Door: HTTPResponder {
         self.mint = mint
         self.own = own
         self.metrics = metrics
+        self.tracer = tracer
         self.logger = logger
         self.inFlight = inFlight
     }
@@ -47,12 +51,14 @@ final class Door: HTTPResponder {
         let exchange =
             self.registry.next(for: context.channel)
             ?? Exchange(channel: context.channel, startedAt: MonotonicClock.nanoseconds())
+        let method = AccessRecord.safe(request.method.rawValue)
         let trace = EdgeTrace(
-            parents: request.headers[values: .traceParent], states: request.headers[values: .traceState])
+            parents: request.headers[values: .traceParent], states: request.headers[values: .traceState],
+            method: method, tracer: self.tracer)
         var visit = Visit(
             trace: trace,
             record: AccessRecord(
-                method: AccessRecord.safe(request.method.rawValue), httpVersion: context.channel.isStream ? "2" : "1.1",
+                method: method, httpVersion: context.channel.isStream ? "2" : "1.1",
                 peer: context.peer ?? "-", userAgent: AccessRecord.safe(request.headers[.userAgent]),
                 traceID: trace.traceID, spanID: trace.spanID, startedAt: exchange.startedAt))
         let slot = self.inFlight.take()
@@ -231,6 +237,7 @@ final class Door: HTTPResponder {
         if let interruption = exchange.interruption { record.interruption = "\(interruption)" }
         let now = MonotonicClock.nanoseconds()
         record.write(to: self.logger, now: now)
+        visit.trace.end(record)
         self.metrics.record(record, nanoseconds: now - record.startedAt)
     }
 }

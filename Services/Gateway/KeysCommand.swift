@@ -1,0 +1,98 @@
+import ArgumentParser
+import Foundation
+import Logging
+import Model
+import Postgres
+import ServiceRuntime
+
+/// `gateway keys create | list | revoke`: API keys straight in the database, also while no gateway runs.
+struct KeysCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "keys", abstract: "Make, list and revoke API keys.",
+        subcommands: [Create.self, List.self, Revoke.self])
+
+    /// Runs `body` on the configured database.
+    static func withStore(_ body: (APIKeyStore) async throws -> Void) async throws {
+        let settings = try ServiceCommand<GatewayService>.loadSettings()
+        do {
+            var configuration = try settings.database()
+            configuration.pool = PostgresConfiguration.Pool(minimum: 0, maximum: 1)
+            // The output of this command is read by scripts: nothing but problems goes into the log.
+            var logger = Logger(label: "gateway.keys", factory: { StreamLogHandler.standardError(label: $0) })
+            logger.logLevel = .error
+            try await PostgresPool.withPool(configuration, logger: logger) { pool in
+                try await body(APIKeyStore(pool: pool))
+            }
+        } catch let error as PostgresError {
+            FileHandle.standardError.write(Data("\(error)\n".utf8))
+            throw ExitCode.failure
+        }
+    }
+
+    struct Create: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Make a key and print it, once: only its hash is kept.")
+
+        @Option(help: "Whose requests they are: limits and logs go by this name.") var caller: String
+        @Option(help: "Scopes separated by commas: ingest, read, configure, admin.") var scopes: String
+        @Option(help: "Days until it expires, 1 to 3650; none: until it is revoked.") var expiresDays: Int?
+
+        func run() async throws {
+            let request: NewAPIKey
+            do throws(ValidationError) {
+                request = try NewAPIKey(
+                    caller: self.caller, scopes: self.scopes.split(separator: ",").map { String($0.trimmed) },
+                    expiresInDays: self.expiresDays)
+            } catch {
+                throw ArgumentParser.ValidationError(error.description)
+            }
+            try await KeysCommand.withStore { store in
+                let key = APIKeyText.random()
+                _ = try await store.insert(
+                    key, for: request, now: Timestamp(milliseconds: WallClock.milliseconds()))
+                print(key.text)
+            }
+        }
+
+        private typealias ValidationError = Model.ValidationError
+    }
+
+    struct List: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Show all keys, without their secrets.")
+
+        func run() async throws {
+            try await KeysCommand.withStore { store in
+                var after = ""
+                while true {
+                    let page = try await store.list(after: after)
+                    for key in page {
+                        let scopes = key.scopes.map(\.rawValue).sorted().joined(separator: ",")
+                        let state =
+                            key.revokedAt.map { "revoked \($0.rfc3339)" }
+                            ?? key.expiresAt.map { "expires \($0.rfc3339)" } ?? "valid"
+                        print("\(key.id)  \(key.caller)  \(scopes)  made \(key.createdAt.rfc3339)  \(state)")
+                    }
+                    guard page.count == APIKeyStore.listLimit, let last = page.last else { return }
+                    after = last.id
+                }
+            }
+        }
+    }
+
+    struct Revoke: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Revoke a key: within five seconds no gateway accepts it.")
+
+        @Argument(help: "The id: the 16 digits between uc_ and the second underscore.") var id: String
+
+        func run() async throws {
+            try await KeysCommand.withStore { store in
+                guard try await store.revoke(id: self.id) else {
+                    FileHandle.standardError.write(Data("there is no API key with this id\n".utf8))
+                    throw ExitCode.failure
+                }
+                print("revoked \(self.id)")
+            }
+        }
+    }
+}
