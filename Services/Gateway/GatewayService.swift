@@ -1,6 +1,7 @@
 import Foundation
 import Logging
 import Model
+import NIOCore
 import ServiceRuntime
 
 /// The gateway as a service: its keys, and how it is put together from them.
@@ -10,12 +11,18 @@ enum GatewayService: ServiceDefinition {
     static let httpPort = 8443
     static let metricsPort = 9443
 
-    static let settingPrefixes = ["TLS_", "JWKS_", "JWT_", "RATE_LIMITER_", "STRANGER_LIMITER_", "UPSTREAM_", "REQUEST_", "HSTS_"]
+    static let settingPrefixes = [
+        "TLS_", "JWKS_", "JWT_", "RATE_LIMITER_", "STRANGER_LIMITER_", "UPSTREAM_", "REQUEST_", "HSTS_",
+    ]
 
     static let settings: [Setting] = [
-        Setting(TLSFiles.certificateKey, .file, "PEM certificate chain the gateway serves with, its own first. Needed to serve."),
+        Setting(
+            TLSFiles.certificateKey, .file,
+            "PEM certificate chain the gateway serves with, its own first. Needed to serve."),
         Setting(TLSFiles.privateKeyKey, .file, "PEM private key of that certificate. Needed to serve."),
-        Setting("JWKS_FILE", .file, "JSON Web Key Set whose tokens are accepted; read again when it changes; none: API keys only."),
+        Setting(
+            "JWKS_FILE", .file,
+            "JSON Web Key Set whose tokens are accepted; read again when it changes; none: API keys only."),
         Setting("JWT_ISSUER", .text, "The `iss` a token must have. Needed with JWKS_FILE."),
         Setting("JWT_AUDIENCE", .text, "The `aud` a token must have or contain. Needed with JWKS_FILE."),
         Setting("RATE_LIMITER_TOKENS", .integer(1...1_000_000), default: "1000", "Requests a caller may send at once."),
@@ -37,7 +44,9 @@ enum GatewayService: ServiceDefinition {
         Setting(
             "REQUEST_HEADER_BYTES", .integer(1_024...1_048_576), unit: "bytes", default: "16384",
             "Largest header of a request."),
-        Setting("HTTP_MAX_IN_FLIGHT", .integer(1...1_000_000), default: "2048", "Most requests at work; the next one gets 503 `overloaded`."),
+        Setting(
+            "HTTP_MAX_IN_FLIGHT", .integer(1...1_000_000), default: "2048",
+            "Most requests at work; the next one gets 503 `overloaded`."),
         Setting("HTTP_MAX_CONNECTIONS", .integer(1...1_000_000), default: "10000", "Most open connections."),
         Setting(
             "HSTS_SECONDS", .integer(0...63_072_000), unit: "s", default: "31536000",
@@ -137,7 +146,8 @@ extension DoorSettings {
         self.headerLimit = settings.integer("REQUEST_HEADER_BYTES")
         self.hstsSeconds = settings.integer("HSTS_SECONDS")
         self.callerPolicy = GCRA(
-            burst: settings.integer("RATE_LIMITER_TOKENS"), refillPerSecond: settings.number("RATE_LIMITER_REFILL_RATE"))
+            burst: settings.integer("RATE_LIMITER_TOKENS"), refillPerSecond: settings.number("RATE_LIMITER_REFILL_RATE")
+        )
         self.peerPolicy = GCRA(
             burst: settings.integer("STRANGER_LIMITER_TOKENS"),
             refillPerSecond: settings.number("STRANGER_LIMITER_REFILL_RATE"))
