@@ -89,28 +89,32 @@ public struct EpisodeTracker: Sendable, Codable, Equatable {
             self.runs[subject] = run
             return
         }
-        // Two findings about one subject in one bucket count once; the stronger is kept.
-        let repeated = self.runs.values[index].seen == windowEnd
-        self.runs.values[index].seen = windowEnd
-        self.runs.values[index].lastBeyond = windowEnd
-        self.runs.values[index].below = 0
-        if !repeated { self.runs.values[index].beyond += 1 }
-        let isPeak = abs(finding.statistic) > abs(self.runs.values[index].peak.statistic)
-        if isPeak { self.runs.values[index].peak = finding }
-        if self.runs.values[index].anomaly != nil {
-            guard isPeak else { return }
-            Self.refresh(&self.runs.values[index])
-            if let anomaly = self.runs.values[index].anomaly {
-                changes.opened.removeAll { $0.id == anomaly.id }
-                changes.updated.removeAll { $0.id == anomaly.id }
-                if anomaly.openedAt == windowEnd {
-                    changes.opened.append(anomaly)
-                } else {
-                    changes.updated.append(anomaly)
-                }
-            }
-        } else if self.runs.values[index].beyond >= self.openAfter {
-            Self.open(&self.runs.values[index], at: windowEnd, changes: &changes)
+        Self.absorb(finding, into: &self.runs.values[index], openAfter: self.openAfter, at: windowEnd, changes: &changes)
+    }
+
+    /// Two findings about one subject in one bucket count once; the stronger is kept.
+    private static func absorb(
+        _ finding: Finding, into run: inout Run, openAfter: Int, at windowEnd: Timestamp, changes: inout EpisodeChanges
+    ) {
+        if run.seen != windowEnd { run.beyond += 1 }
+        run.seen = windowEnd
+        run.lastBeyond = windowEnd
+        run.below = 0
+        let isPeak = abs(finding.statistic) > abs(run.peak.statistic)
+        if isPeak { run.peak = finding }
+        guard run.anomaly != nil else {
+            if run.beyond >= openAfter { Self.open(&run, at: windowEnd, changes: &changes) }
+            return
+        }
+        guard isPeak else { return }
+        Self.refresh(&run)
+        guard let anomaly = run.anomaly else { return }
+        if anomaly.openedAt == windowEnd {
+            changes.opened.removeAll { $0.id == anomaly.id }
+            changes.opened.append(anomaly)
+        } else {
+            changes.updated.removeAll { $0.id == anomaly.id }
+            changes.updated.append(anomaly)
         }
     }
 
@@ -119,19 +123,24 @@ public struct EpisodeTracker: Sendable, Codable, Equatable {
         var finished: [FindingSubject] = []
         var index = self.runs.startIndex
         while index != self.runs.endIndex {
-            defer { index = self.runs.index(after: index) }
-            guard self.runs.values[index].seen != windowEnd else { continue }
-            guard var anomaly = self.runs.values[index].anomaly else {
+            if self.runs.values[index].seen != windowEnd,
+                Self.pass(&self.runs.values[index], closeAfter: self.closeAfter, changes: &changes)
+            {
                 finished.append(self.runs.keys[index])
-                continue
             }
-            self.runs.values[index].below += 1
-            guard self.runs.values[index].below >= self.closeAfter else { continue }
-            anomaly.closedAt = self.runs.values[index].lastBeyond
-            changes.closed.append(anomaly)
-            finished.append(self.runs.keys[index])
+            index = self.runs.index(after: index)
         }
         for subject in finished { self.runs[subject] = nil }
+    }
+
+    /// One bucket below; returns whether the run is over.
+    private static func pass(_ run: inout Run, closeAfter: Int, changes: inout EpisodeChanges) -> Bool {
+        guard run.anomaly != nil else { return true }
+        run.below += 1
+        guard run.below >= closeAfter, var anomaly = run.anomaly else { return false }
+        anomaly.closedAt = run.lastBeyond
+        changes.closed.append(anomaly)
+        return true
     }
 
     private static func open(_ run: inout Run, at windowEnd: Timestamp, changes: inout EpisodeChanges) {
@@ -159,18 +168,26 @@ extension EpisodeTracker {
     /// Hex of the first 16 bytes of SHA-256 over kind, event, node, target and the start, joined by the byte 0x1F that no
     /// name may contain.
     public static func id(of subject: FindingSubject, startedAt: Timestamp) -> String {
-        var parts = [subject.kind.rawValue, subject.event]
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(256)
+        func add(_ part: String) {
+            if !bytes.isEmpty { bytes.append(0x1F) }
+            bytes.append(contentsOf: part.utf8)
+        }
+        add(subject.kind.rawValue)
+        add(subject.event)
         for node in [subject.node, subject.target] {
-            parts += node.map { [$0.domain, $0.event, $0.market, $0.venue] } ?? [""]
+            guard let node else {
+                add("")
+                continue
+            }
+            add(node.domain)
+            add(node.event)
+            add(node.market)
+            add(node.venue)
         }
-        parts.append(String(startedAt.milliseconds))
-        var hash = SHA256()
-        for (index, part) in parts.enumerated() {
-            if index > 0 { hash.update(data: [0x1F]) }
-            hash.update(data: Array(part.utf8))
-        }
-        let digits = Array("0123456789abcdef")
-        return String(hash.finalize().prefix(16).flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] })
+        add(String(startedAt.milliseconds))
+        return Hex.text(SHA256.hash(data: bytes).prefix(16))
     }
 
     /// Findings about edges that carry `confidence` and `score` use the edge's composite severity. Others go by how far the

@@ -50,8 +50,7 @@ public struct Forecast: Sendable, Hashable, Codable {
     public static func id(source: NodeKey, target: NodeKey, movedAt: Timestamp) -> String {
         let digest = SHA256.hash(
             data: Array("\(source.id.rawValue)\u{1F}\(target.id.rawValue)\u{1F}\(movedAt.milliseconds)".utf8))
-        let digits = Array("0123456789abcdef")
-        return String(digest.prefix(16).flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] })
+        return Hex.text(digest.prefix(16))
     }
 
     /// The forecast an edge makes of a move; nil for an undirected edge (lag 0), which never forecasts by itself.
