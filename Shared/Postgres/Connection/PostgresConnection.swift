@@ -153,6 +153,8 @@ public actor PostgresConnection {
         let ticket = signal.begin()
         var operation = Session.Operation(ticket: ticket, deadline: deadline, heedsCancellation: heedsCancellation)
         return await withTaskCancellationHandler {
+            // Also makes the closure capture the actor: otherwise it would run on the cooperative pool and block it.
+            self.preconditionIsolated()
             do throws(PostgresError) { return .success(try body(&operation)) } catch { return .failure(error) }
         } onCancel: {
             signal.cancel(ticket)
