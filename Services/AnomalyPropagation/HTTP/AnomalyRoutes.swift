@@ -1,15 +1,20 @@
 import Hummingbird
 import Model
+import ServiceRuntime
 
 /// `GET /v1/anomalies` and `GET /v1/anomalies/{id}`.
 struct AnomalyRoutes: Sendable {
     static let limits = 1...500
+    private static let list = "anomalies"
     let store: AnomalyStore
+    let timeout: QueryTimeout
 
-    func add<Context: RequestContext>(to router: Router<Context>) {
-        router.get("/v1/anomalies") { request, _ in try await self.list(request) }
+    func add(to router: Router<CallContext>) {
+        router.get("/v1/anomalies") { request, _ in
+            try await self.timeout.bound { try await self.list(request) }
+        }
         router.get("/v1/anomalies/{id}") { _, context in
-            try await self.one(id: try context.parameters.require("id"))
+            try await self.timeout.bound { try await self.one(id: try context.name("id")) }
         }
     }
 
@@ -27,34 +32,28 @@ struct AnomalyRoutes: Sendable {
     }
 
     private func list(_ request: Request) async throws -> Response {
-        let filter: AnomalyFilter
-        let limit: Int
-        let end: PageEnd?
-        do {
-            let query = try QueryParameters(
-                request, known: ["event", "layer", "kind", "band", "since", "limit", "cursor"])
-            filter = AnomalyFilter(
-                event: try query.name("event"), layer: try query.layer("layer"), kind: try query.word("kind"),
-                severity: try query.word("band"), since: try query.time("since"))
-            limit = try query.integer("limit", in: Self.limits, default: 50)
-            end = try query.pageEnd()
-        } catch {
-            throw Problem(error)
-        }
+        let query = try QueryParameters(
+            request, known: ["event", "layer", "kind", "band", "since", "limit", "cursor"])
+        let filter = AnomalyFilter(
+            event: try query.name("event"), layer: try query.layer("layer"),
+            kind: try query.choice("kind", FindingKind.self), severity: try query.choice("band", Severity.self),
+            since: try query.time("since"))
+        let limit = try query.integer("limit", in: Self.limits, default: 50)
+        let end = try PageEnd(query, of: Self.list)
         // One more than asked for tells whether there is a next page.
         var anomalies = try await self.store.list(filter, after: end, limit: limit + 1)
         var cursor: String?
         if anomalies.count > limit {
             anomalies.removeLast(anomalies.count - limit)
-            cursor = anomalies.last.map { PageEnd(time: $0.openedAt, id: $0.id).cursor }
+            cursor = anomalies.last.map { PageEnd(time: $0.openedAt, id: $0.id).cursor(of: Self.list) }
         }
-        return try JSONBody.write(Page(items: anomalies.map(Item.init), nextCursor: cursor))
+        return try .json(ListPage(items: anomalies.map(Item.init), nextCursor: cursor))
     }
 
     private func one(id: String) async throws -> Response {
         guard id.utf8.count == 32, id.utf8.allSatisfy({ (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }),
             let anomaly = try await self.store.anomaly(id: id)
         else { throw Problem(.notFound, detail: "there is no anomaly with this id") }
-        return try JSONBody.write(Item(anomaly: anomaly))
+        return try .json(Item(anomaly: anomaly))
     }
 }

@@ -1,14 +1,17 @@
 import Engine
 import Hummingbird
 import Model
+import ServiceRuntime
 
 /// `GET /v1/forecasts`: forecasts with their scores, and how all of them did.
 struct ForecastRoutes: Sendable {
     static let limits = 1...500
+    private static let list = "forecasts"
     let store: ForecastStore
+    let timeout: QueryTimeout
 
-    func add<Context: RequestContext>(to router: Router<Context>) {
-        router.get("/v1/forecasts") { request, _ in try await self.list(request) }
+    func add(to router: Router<CallContext>) {
+        router.get("/v1/forecasts") { request, _ in try await self.timeout.bound { try await self.list(request) } }
     }
 
     struct Interval: Encodable, Sendable {
@@ -111,25 +114,24 @@ struct ForecastRoutes: Sendable {
     }
 
     private func list(_ request: Request) async throws -> Response {
-        let filter: ForecastFilter
-        let limit: Int
-        let end: PageEnd?
-        do {
-            let query = try QueryParameters(request, known: ["event", "since", "scored", "limit", "cursor"])
-            filter = ForecastFilter(
-                event: try query.name("event"), since: try query.time("since"), scored: try query.flag("scored"))
-            limit = try query.integer("limit", in: Self.limits, default: 50)
-            end = try query.pageEnd()
-        } catch {
-            throw Problem(error)
+        let query = try QueryParameters(request, known: ["event", "since", "scored", "limit", "cursor"])
+        let scored: Bool?
+        switch query.text("scored") {
+        case nil: scored = nil
+        case "true": scored = true
+        case "false": scored = false
+        default: throw Problem(.invalidRequest, detail: "scored must be true or false")
         }
+        let filter = ForecastFilter(event: try query.name("event"), since: try query.time("since"), scored: scored)
+        let limit = try query.integer("limit", in: Self.limits, default: 50)
+        let end = try PageEnd(query, of: Self.list)
         var forecasts = try await self.store.list(filter, after: end, limit: limit + 1)
         var cursor: String?
         if forecasts.count > limit {
             forecasts.removeLast(forecasts.count - limit)
-            cursor = forecasts.last.map { PageEnd(time: $0.forecast.movedAt, id: $0.forecast.id).cursor }
+            cursor = forecasts.last.map { PageEnd(time: $0.forecast.movedAt, id: $0.forecast.id).cursor(of: Self.list) }
         }
         let summary = Summary(try await self.store.tally(filter))
-        return try JSONBody.write(Answer(items: forecasts.map(Item.init), nextCursor: cursor, summary: summary))
+        return try .json(Answer(items: forecasts.map(Item.init), nextCursor: cursor, summary: summary))
     }
 }

@@ -17,10 +17,3 @@ struct NodeReference: Decodable, Hashable, Sendable {
         }
     }
 }
-
-/// A page of a list.
-struct Page<Item: Encodable & Sendable>: Encodable, Sendable {
-    let items: [Item]
-    /// Left out on the last page.
-    let nextCursor: String?
-}

@@ -1,14 +1,16 @@
 import Engine
 import Hummingbird
 import Model
+import ServiceRuntime
 
 /// `GET` and `PUT /v1/topology`: declared call graphs.
 struct TopologyRoutes: Sendable {
     static let bodyLimit = 4 << 20
     let store: TopologyStore
+    let timeout: QueryTimeout
 
-    func add<Context: RequestContext>(to router: Router<Context>) {
-        router.get("/v1/topology") { request, _ in try await self.get(request) }
+    func add(to router: Router<CallContext>) {
+        router.get("/v1/topology") { request, _ in try await self.timeout.bound { try await self.get(request) } }
         router.put("/v1/topology") { request, _ in try await self.put(request) }
     }
 
@@ -58,26 +60,20 @@ struct TopologyRoutes: Sendable {
     }
 
     private func put(_ request: Request) async throws -> Response {
-        let declaration = try await JSONBody.read(Declaration.self, request, limit: Self.bodyLimit)
+        let declaration = try await request.decodeBody(Declaration.self, limit: Self.bodyLimit)
         try await self.store.replace(declaration.name, with: declaration.calls)
-        return try JSONBody.write(
+        return try .json(
             Stored(name: declaration.name, edges: declaration.calls.count, duplicates: declaration.duplicates))
     }
 
     /// With `name` its edges, without one the names there are.
     private func get(_ request: Request) async throws -> Response {
-        let name: String?
-        do {
-            name = try QueryParameters(request, known: ["name"]).name("name")
-        } catch {
-            throw Problem(error)
-        }
-        guard let name else {
+        guard let name = try QueryParameters(request, known: ["name"]).name("name") else {
             let names = try await self.store.names().map { Listed(name: $0.name, edges: $0.calls) }
-            return try JSONBody.write(Page(items: names, nextCursor: nil))
+            return try .json(ListPage(items: names))
         }
         let calls = try await self.store.calls(of: name)
         guard !calls.isEmpty else { throw Problem(.notFound, detail: "there is no topology with this name") }
-        return try JSONBody.write(Topology(name: name, edges: calls))
+        return try .json(Topology(name: name, edges: calls))
     }
 }

@@ -2,6 +2,7 @@ import Engine
 import Foundation
 import Hummingbird
 import Model
+import ServiceRuntime
 
 /// `POST /v1/propagation`.
 struct PropagationRoutes: Sendable {
@@ -9,11 +10,12 @@ struct PropagationRoutes: Sendable {
     let cache: EdgeCache
     let domains: DomainStore
     let observations: ObservationStore
+    let timeout: QueryTimeout
 
-    func add<Context: RequestContext>(to router: Router<Context>) {
+    func add(to router: Router<CallContext>) {
         router.post("/v1/propagation") { request, _ in
-            let question = try await JSONBody.read(PropagationQuestion.self, request, limit: Self.bodyLimit)
-            return try JSONBody.write(try await self.answer(question))
+            let question = try await request.decodeBody(PropagationQuestion.self, limit: Self.bodyLimit)
+            return try .json(try await self.timeout.bound { try await self.answer(question) })
         }
     }
 

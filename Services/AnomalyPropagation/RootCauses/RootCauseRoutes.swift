@@ -2,6 +2,7 @@ import Engine
 import Hummingbird
 import Model
 import Postgres
+import ServiceRuntime
 import Synchronization
 
 /// `POST /v1/root-causes`.
@@ -16,12 +17,15 @@ struct RootCauseRoutes: Sendable {
     let observations: ObservationStore
     /// Questions answered at a time; each may hold millions of values.
     let admission: RootCauseAdmission
+    let timeout: QueryTimeout
 
-    func add<Context: RequestContext>(to router: Router<Context>) {
+    func add(to router: Router<CallContext>) {
         router.post("/v1/root-causes") { request, _ in
-            let question = try await JSONBody.read(RootCauseQuestion.self, request, limit: Self.bodyLimit)
-            let answer = try await self.admission.admit { try await self.answer(question) }
-            return try JSONBody.write(answer)
+            let question = try await request.decodeBody(RootCauseQuestion.self, limit: Self.bodyLimit)
+            let answer = try await self.admission.admit {
+                try await self.timeout.bound { try await self.answer(question) }
+            }
+            return try .json(answer)
         }
     }
 

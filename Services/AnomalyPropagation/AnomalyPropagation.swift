@@ -1,0 +1,80 @@
+import Hummingbird
+import Logging
+import Postgres
+import ServiceLifecycle
+import ServiceRuntime
+
+/// The composition root: what anomaly-propagation is made of.
+enum AnomalyPropagation: ServiceDefinition {
+    static let name = "anomaly-propagation"
+    static let summary = "Anomalies, forecasts, propagation of shocks and root causes."
+    static let httpPort = 8082
+    static let metricsPort = 9082
+
+    static let settings: [Setting] = [
+        Setting(
+            "ROOT_CAUSE_TIMEOUT_MS", .integer(100...600_000), unit: "ms", default: "30000",
+            "Longest root-cause question, its reading included."),
+        Setting(
+            "ROOT_CAUSE_CONCURRENCY", .integer(1...64), default: "2",
+            "Root-cause questions answered at a time; the next one gets 503 `overloaded`."),
+        Setting(
+            "EDGE_CACHE_AGE_MS", .integer(0...60_000), unit: "ms", default: "2000",
+            "Oldest state of the edges that a propagation is answered from."),
+        Setting(
+            "WORKER_ENABLED", .flag, default: "true",
+            "Whether this replica turns findings into anomalies and forecasts; false: it only answers."),
+        Setting(
+            "WORKER_POLL_MS", .integer(50...60_000), unit: "ms", default: "1000",
+            "How often new findings are looked for without a notification."),
+        Setting(
+            "WORKER_BATCH", .integer(1...10_000), default: "50",
+            "Evaluations taken in per shard and round."),
+    ]
+    static let settingPrefixes = ["ROOT_CAUSE_", "EDGE_CACHE_", "WORKER_"]
+
+    static func assemble(_ host: ServiceHost) async throws -> ServiceAssembly {
+        let routes = Self.routes(
+            pool: host.database, queryTimeout: host.settings.queryTimeout,
+            rootCauseTimeout: host.settings.milliseconds("ROOT_CAUSE_TIMEOUT_MS"),
+            rootCauseConcurrency: host.settings.integer("ROOT_CAUSE_CONCURRENCY"),
+            edgeAge: host.settings.milliseconds("EDGE_CACHE_AGE_MS"))
+        guard host.settings.flag("WORKER_ENABLED") else { return ServiceAssembly(routes: routes) }
+        let metrics = WorkerMetrics(factory: host.metrics)
+        var bounds = FindingsReader.Bounds()
+        bounds.evaluationsPerShard = host.settings.integer("WORKER_BATCH")
+        let worker = FindingsWorker(
+            reader: FindingsReader(pool: host.database, metrics: metrics, bounds: bounds),
+            listener: try PostgresListener(
+                configuration: host.database.configuration, channels: [FindingsWorker.channel], logger: host.logger),
+            metrics: metrics, logger: host.logger, pollInterval: host.settings.milliseconds("WORKER_POLL_MS"))
+        return ServiceAssembly(services: [worker], routes: routes)
+    }
+
+    /// All routes over one pool.
+    static func routes(
+        pool: PostgresPool, queryTimeout: Duration, rootCauseTimeout: Duration, rootCauseConcurrency: Int,
+        edgeAge: Duration
+    ) -> (Router<CallContext>) -> Void {
+        let timeout = QueryTimeout(limit: queryTimeout)
+        let observations = ObservationStore(pool: pool)
+        let domains = DomainStore(pool: pool)
+        let topologies = TopologyStore(pool: pool)
+        let anomalies = AnomalyRoutes(store: AnomalyStore(pool: pool), timeout: timeout)
+        let forecasts = ForecastRoutes(store: ForecastStore(pool: pool), timeout: timeout)
+        let topology = TopologyRoutes(store: topologies, timeout: timeout)
+        let propagation = PropagationRoutes(
+            cache: EdgeCache(pool: pool, maximumAge: edgeAge), domains: domains, observations: observations,
+            timeout: timeout)
+        let rootCauses = RootCauseRoutes(
+            domains: domains, topologies: topologies, observations: observations,
+            admission: RootCauseAdmission(limit: rootCauseConcurrency), timeout: QueryTimeout(limit: rootCauseTimeout))
+        return { router in
+            anomalies.add(to: router)
+            forecasts.add(to: router)
+            topology.add(to: router)
+            propagation.add(to: router)
+            rootCauses.add(to: router)
+        }
+    }
+}
