@@ -5,6 +5,7 @@ import Hummingbird
 import HummingbirdTesting
 import Model
 import NIOCore
+import Postgres
 import ServiceRuntime
 import Testing
 
@@ -18,7 +19,7 @@ struct Door: Sendable {
     struct ProblemFilter: RouterMiddleware {
         typealias Context = CallContext
         func handle(
-            _ request: Request, context: CallContext, next: (Request, CallContext) async throws -> Response
+            _ request: Request, context: CallContext, next: @concurrent (Request, CallContext) async throws -> Response
         ) async throws -> Response {
             do {
                 return try await next(request, context)

@@ -47,13 +47,13 @@ struct AnomalyRoutes: Sendable {
             anomalies.removeLast(anomalies.count - limit)
             cursor = anomalies.last.map { PageEnd(time: $0.openedAt, id: $0.id).cursor(of: Self.list) }
         }
-        return try .json(ListPage(items: anomalies.map(Item.init), nextCursor: cursor))
+        return try Response.json(ListPage(items: anomalies.map(Item.init), nextCursor: cursor))
     }
 
     private func one(id: String) async throws -> Response {
         guard id.utf8.count == 32, id.utf8.allSatisfy({ (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }),
             let anomaly = try await self.store.anomaly(id: id)
         else { throw Problem(.notFound, detail: "there is no anomaly with this id") }
-        return try .json(Item(anomaly: anomaly))
+        return try Response.json(Item(anomaly: anomaly))
     }
 }

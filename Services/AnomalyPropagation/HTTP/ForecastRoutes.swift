@@ -132,6 +132,6 @@ struct ForecastRoutes: Sendable {
             cursor = forecasts.last.map { PageEnd(time: $0.forecast.movedAt, id: $0.forecast.id).cursor(of: Self.list) }
         }
         let summary = Summary(try await self.store.tally(filter))
-        return try .json(Answer(items: forecasts.map(Item.init), nextCursor: cursor, summary: summary))
+        return try Response.json(Answer(items: forecasts.map(Item.init), nextCursor: cursor, summary: summary))
     }
 }

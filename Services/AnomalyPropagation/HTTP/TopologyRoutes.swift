@@ -62,7 +62,7 @@ struct TopologyRoutes: Sendable {
     private func put(_ request: Request) async throws -> Response {
         let declaration = try await request.decodeBody(Declaration.self, limit: Self.bodyLimit)
         try await self.store.replace(declaration.name, with: declaration.calls)
-        return try .json(
+        return try Response.json(
             Stored(name: declaration.name, edges: declaration.calls.count, duplicates: declaration.duplicates))
     }
 
@@ -70,10 +70,10 @@ struct TopologyRoutes: Sendable {
     private func get(_ request: Request) async throws -> Response {
         guard let name = try QueryParameters(request, known: ["name"]).name("name") else {
             let names = try await self.store.names().map { Listed(name: $0.name, edges: $0.calls) }
-            return try .json(ListPage(items: names))
+            return try Response.json(ListPage(items: names))
         }
         let calls = try await self.store.calls(of: name)
         guard !calls.isEmpty else { throw Problem(.notFound, detail: "there is no topology with this name") }
-        return try .json(Topology(name: name, edges: calls))
+        return try Response.json(Topology(name: name, edges: calls))
     }
 }

@@ -15,7 +15,7 @@ struct PropagationRoutes: Sendable {
     func add(to router: Router<CallContext>) {
         router.post("/v1/propagation") { request, _ in
             let question = try await request.decodeBody(PropagationQuestion.self, limit: Self.bodyLimit)
-            return try .json(try await self.timeout.bound { try await self.answer(question) })
+            return try Response.json(try await self.timeout.bound { try await self.answer(question) })
         }
     }
 

@@ -25,7 +25,7 @@ struct RootCauseRoutes: Sendable {
             let answer = try await self.admission.admit {
                 try await self.timeout.bound { try await self.answer(question) }
             }
-            return try .json(answer)
+            return try Response.json(answer)
         }
     }
 
