@@ -195,7 +195,7 @@ struct FindingsReaderTests {
         }
     }
 
-    @Test("ten thousand evaluations with findings are taken in within a minute")
+    @Test("ten thousand evaluations are taken in within a minute")
     func speed() async throws {
         try await Fixture.with { fixture in
             let nodes = (0..<64).map { Fixture.node("event-\($0)") }

@@ -28,11 +28,11 @@ struct StorageTests {
             let low = Self.anomaly("a1", minute: 5, severity: .low, peak: 4.5)
             let high = Self.anomaly("a1", minute: 5, severity: .critical, peak: -9)
             let closed = Self.anomaly("a1", minute: 5, severity: .high, peak: 6, closedAt: Fixture.minute(9))
-            let reopened = Self.anomaly("a1", minute: 5, severity: .high, peak: 7)
+            let reopened = Self.anomaly("a1", minute: 5, severity: .high, peak: 11)
             for state in [low, high, closed, reopened] {
                 _ = try await fixture.pool.withConnection { try await $0.pipeline([AnomalyStore.merge([state])]) }
             }
-            var expected = high
+            var expected = reopened
             expected.closedAt = Fixture.minute(9)
             #expect(try await store.anomaly(id: "a1") == expected)
             #expect(try await store.anomaly(id: "a2") == nil)
