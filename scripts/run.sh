@@ -62,6 +62,7 @@ replay_samples
 
 say "the report"
 "$bin/graph-builder" report --connection "$data/connection.json" --samples Samples --replays "$data/replays.jsonl" \
+    --answers "$data/root-cause-answers.json" \
     --wait 9>&- || die "the report failed"
 say "ready after $((SECONDS - started)) s"
 

@@ -28,6 +28,17 @@ public struct RecordedCase: Hashable, Sendable {
     public let rootCause: String
 }
 
+/// What may be known of a case before it is answered: everything in `cases.csv` but the root cause.
+public struct RecordedCaseQuestion: Hashable, Sendable {
+    public let name: String
+    public let targetEvent: String
+    public let targetMarket: String
+    public let targetVenue: String
+    /// Times of the first and the last sample.
+    public let first: Timestamp
+    public let last: Timestamp
+}
+
 /// One call edge (`graph.csv`).
 public struct RecordedCall: Hashable, Sendable {
     public let caller: String
@@ -68,6 +79,22 @@ public enum LabelFiles {
             RecordedCase(
                 name: row[0], split: row[1], targetEvent: row[2], targetMarket: row[3], targetVenue: row[4],
                 issuedAt: try row.time(5), first: try row.time(6), last: try row.time(7), rootCause: row[8])
+        }
+    }
+
+    /// The injection times alone, for asking without knowing the answers.
+    public static func injectionTimes(at path: String) throws(RecordingError) -> [Timestamp] {
+        try Table.rows(at: path, columns: "inject_ts,root_cause_event,fault") { row throws(ValidationError) in
+            try row.time(0)
+        }
+    }
+
+    /// The cases without their root causes, for asking without knowing the answers.
+    public static func caseQuestions(at path: String) throws(RecordingError) -> [RecordedCaseQuestion] {
+        try Self.cases(at: path).map {
+            RecordedCaseQuestion(
+                name: $0.name, targetEvent: $0.targetEvent, targetMarket: $0.targetMarket, targetVenue: $0.targetVenue,
+                first: $0.first, last: $0.last)
         }
     }
 
