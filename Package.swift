@@ -89,7 +89,8 @@ let package = Package(
         .target(
             name: "ServiceRuntime",
             dependencies: [
-                "Model", "Postgres", "Telemetry", "CZlib", hummingbird, hummingbirdCore, httpTypes, serviceLifecycle, unixSignals,
+                "Model", "Postgres", "Telemetry", "CZlib", hummingbird, hummingbirdCore, httpTypes, serviceLifecycle,
+                unixSignals,
                 configuration, argumentParser, asyncHTTPClient, crypto, logging, metrics, coreMetrics, tracing,
                 instrumentation, nioCore, nioHTTP1, nioPosix, yams,
             ],
@@ -142,7 +143,7 @@ let package = Package(
         .testTarget(
             name: "GraphBuilderTests",
             dependencies: [
-                "GraphBuilder", "Engine", "Postgres", "ServiceRuntime", "Model", "TestSupport", hummingbird,
+                "GraphBuilder", "CZlib", "Engine", "Postgres", "ServiceRuntime", "Model", "TestSupport", hummingbird,
                 hummingbirdTesting, httpTypes, logging, nioCore,
             ],
             swiftSettings: strict),
