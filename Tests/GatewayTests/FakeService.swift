@@ -90,7 +90,7 @@ final class FakeService: Sendable {
     static func json(_ text: String) -> Response {
         Response(
             status: .ok,
-            headers: [.contentType: "application/json", .connection: "X-Inner", .init("X-Inner")!: "1"],
+            headers: [.contentType: "application/json", .connection: "X-Inner", .known("X-Inner"): "1"],
             body: .init(byteBuffer: ByteBuffer(string: text)))
     }
 

@@ -26,11 +26,13 @@ actor HealthCheck {
         struct Metrics: Codable, Hashable, Sendable {
             /// Milliseconds of one round trip from the gateway; nil while the database is away.
             var dbLatency: Double?
-            var layerFailures: Int?
+            /// Layers of graphs that failed, over all replicas that answered.
+            var layerFailures = 0
             /// Requests being answered by this gateway.
             var activeConnections: Int
             var lastSuccessfulBuild: String?
-            var failover: Bool?
+            /// `none`, or what services have fallen back to, separated by commas.
+            var failover = "none"
         }
 
         var status: Status
@@ -80,8 +82,7 @@ actor HealthCheck {
     private func examine() async -> Report {
         var reasons: [String] = []
         var metrics = Report.Metrics(
-            dbLatency: nil, layerFailures: nil, activeConnections: self.activeRequests(), lastSuccessfulBuild: nil,
-            failover: nil)
+            dbLatency: nil, activeConnections: self.activeRequests(), lastSuccessfulBuild: nil)
         if let pool {
             if let latency = try? await pool.ping(within: .seconds(1)) {
                 metrics.dbLatency =
@@ -115,13 +116,13 @@ actor HealthCheck {
 
         func add(to total: inout Report.Metrics) {
             if let failures = self.metrics["layerFailures"]?.double, let count = Int(exactly: failures.rounded()) {
-                total.layerFailures = (total.layerFailures ?? 0) + count
+                total.layerFailures += count
             }
             if let build = self.metrics["lastSuccessfulBuild"]?.text {
                 total.lastSuccessfulBuild = max(total.lastSuccessfulBuild ?? "", build)
             }
-            if case .bool(let failover)? = self.metrics["failover"] {
-                total.failover = (total.failover ?? false) || failover
+            if let failover = self.metrics["failover"]?.text, failover != "none" {
+                total.failover = total.failover == "none" ? failover : "\(total.failover),\(failover)"
             }
         }
     }
