@@ -67,12 +67,12 @@ let package = Package(
     targets: [
         .systemLibrary(name: "CLibpq", path: "Shared/CLibpq", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
         .systemLibrary(name: "CZlib", path: "Shared/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
-        .systemLibrary(
-            name: "COpenBLAS", path: "Shared/COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+
+        .target(name: "CKernels", path: "Shared/CKernels"),
 
         .target(name: "Model", dependencies: [crypto], path: "Shared/Model", swiftSettings: strict),
         .target(
-            name: "Engine", dependencies: ["Model", "COpenBLAS", crypto, collections], path: "Shared/Engine",
+            name: "Engine", dependencies: ["Model", "CKernels", crypto, collections], path: "Shared/Engine",
             swiftSettings: strict),
         .target(
             name: "Recordings", dependencies: ["Model", "CZlib"], path: "Shared/Recordings", swiftSettings: strict),

@@ -29,7 +29,8 @@ enum BenchmarksCommand {
     }
 
     private static func line(_ result: Measurement) -> String {
-        var line = "\(result.name): \(Self.short(result.value)) \(result.unit) (spread \(Self.short(result.spread * 100)) %)"
+        var line =
+            "\(result.name): \(Self.short(result.value)) \(result.unit) (spread \(Self.short(result.spread * 100)) %)"
         if let peer = result.peer, let value = result.peerValue, let ratio = result.ratio {
             line += ", \(peer) \(Self.short(value)) \(result.unit), ratio \(Self.short(ratio))"
         }

@@ -10,7 +10,8 @@ enum LayersBenchmark {
     static func run() throws -> [Measurement] {
         print("layers: seed \(Self.seed), 1 thread, float32 screening, float64 settling, one window end per call")
         var results: [Measurement] = []
-        for (name, present, baseline) in [("lag on the present of 256", 256, 0), ("lag on a baseline of 192", 64, 192)] {
+        for (name, present, baseline) in [("lag on the present of 256", 256, 0), ("lag on a baseline of 192", 64, 192)]
+        {
             let input = Self.input(present: present, baseline: baseline)
             let answer = Evaluation.evaluate(input)
             try Self.check(answer, input)

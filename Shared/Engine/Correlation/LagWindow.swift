@@ -1,3 +1,5 @@
+import CKernels
+
 /// The series of a block made ready for products: clipped, centred, zero where missing, with prefix sums.
 ///
 /// One stretch of `length` buckets of each of n series. At lag l >= 0 the leader is read over
@@ -157,7 +159,7 @@ extension LagWindow {
         guard product.isDefined else { return product }
         let cross = self.values.withUnsafeBufferPointer { values -> Double in
             guard let base = values.baseAddress else { return 0 }
-            return FixedOrderSum.product(
+            return kernel_product(
                 base + leader * self.length + leaderStart, base + follower * self.length + followerStart, size)
         }
         let covariance = cross - leaderSum * followerSum / Double(size)

@@ -35,28 +35,28 @@ final class PairScan {
 
     /// All pairs of `rows` among themselves and with `others` (disjoint, ascending).
     func run(rows: [Int], others: [Int], pairsWithinRows: Bool) {
-        for row in rows { self.panel.preparePresent(row) }
-        for row in others { self.panel.preparePresent(row) }
         let screening = Screening(panel: self.panel)
-        let blocks = stride(from: 0, to: rows.count, by: Self.tileRows).map {
-            Array(rows[$0..<min($0 + Self.tileRows, rows.count)])
+        func packed(_ rows: [Int], by size: Int) -> [PackedRows] {
+            stride(from: 0, to: rows.count, by: size).map {
+                PackedRows(Array(rows[$0..<min($0 + size, rows.count)]), of: self.panel)
+            }
         }
+        let blocks = packed(rows, by: Self.tileRows)
+        let columns = packed(others, by: Self.tileColumns)
         for (index, block) in blocks.enumerated() {
             if pairsWithinRows {
                 self.take(screening.tile(block))
                 for later in blocks[(index + 1)...] { self.take(screening.tile(block, later)) }
             }
-            for start in stride(from: 0, to: others.count, by: Self.tileColumns) {
-                let columns = Array(others[start..<min(start + Self.tileColumns, others.count)])
-                self.take(screening.tile(block, columns))
-            }
+            for column in columns { self.take(screening.tile(block, column)) }
         }
     }
 
     private func take(_ tile: ScreenedTile) {
-        for (i, row) in tile.rows.enumerated() {
-            for j in (tile.isSquare ? i + 1 : 0)..<tile.columns.count {
-                let column = tile.columns[j]
+        let columns = tile.columns.rows
+        for (i, row) in tile.rows.rows.enumerated() {
+            for j in (tile.isSquare ? i + 1 : 0)..<columns.count {
+                let column = columns[j]
                 let layer = self.numbers.layer(row, column)
                 guard self.layers.contains(layer) else { continue }
                 self.take(tile, i, j, row, column, layer)

@@ -1,4 +1,4 @@
-import COpenBLAS
+import CKernels
 import Model
 
 /// Float r of all pairs of a tile at all lags, by matrix products.
@@ -7,136 +7,118 @@ import Model
 /// value, a dot product of n terms in any order at most n u |x||y| (Higham 2002, section 3.1), the rank-one correction for
 /// the means and the two final factors a few u more. Divided by the centred norms this is at most
 /// (n + 32) u kappa(x) kappa(y), where kappa is the largest ratio of plain to centred norm over the lag windows of a row.
-final class Screening {
+struct Screening {
     let panel: SeriesPanel
-    /// Row length of `values`.
-    private let length: Int
-    private let lags: Int
-    /// n x length: the present, scaled.
-    private var values: [Float]
-    /// By row, then lag 0 ... L: mean term and 1 / centred norm as leader and as follower.
-    private var leader: [LagFactor]
-    private var follower: [LagFactor]
-    private var conditions: [Float]
-    private var isLoaded: [Bool]
-    /// n x K: autocorrelations times sqrt(1 - k/n), whose products are the sums of the effective size.
-    private var memories: [Float]
-
-    struct LagFactor {
-        var mean: Float = 0
-        var inverse: Float = 0
-    }
-
-    /// OpenBLAS runs on the calling thread: evaluations are what runs side by side.
-    private static let isSingleThreaded: Bool = {
-        openblas_set_num_threads(1)
-        return true
-    }()
-
-    init(panel: SeriesPanel) {
-        precondition(Self.isSingleThreaded, "the library was told to use one thread")
-        let count = panel.block.nodes.count
-        self.panel = panel
-        self.length = panel.present.length
-        self.lags = panel.shape.lag
-        self.values = [Float](repeating: 0, count: count * panel.present.length)
-        self.leader = [LagFactor](repeating: LagFactor(), count: count * (panel.shape.lag + 1))
-        self.follower = self.leader
-        self.conditions = [Float](repeating: 1, count: count)
-        self.isLoaded = [Bool](repeating: false, count: count)
-        self.memories = [Float](repeating: 0, count: count * panel.autocorrelationLags)
-    }
 
     /// All pairs within `rows`.
-    func tile(_ rows: [Int]) -> ScreenedTile { self.tile(rows, rows, isSquare: true) }
+    func tile(_ rows: PackedRows) -> ScreenedTile { self.tile(rows, rows, isSquare: true) }
 
     /// All pairs of a row and a column.
-    func tile(_ rows: [Int], _ columns: [Int]) -> ScreenedTile { self.tile(rows, columns, isSquare: false) }
+    func tile(_ rows: PackedRows, _ columns: PackedRows) -> ScreenedTile {
+        self.tile(rows, columns, isSquare: false)
+    }
 
-    private func tile(_ rows: [Int], _ columns: [Int], isSquare: Bool) -> ScreenedTile {
-        let size = rows.count * columns.count
-        var tile = ScreenedTile(rows: rows, columns: columns, isSquare: isSquare, lags: self.lags)
-        tile.scores = [Float](
-            unsafeUninitializedCapacity: size * (isSquare ? self.lags + 1 : 2 * self.lags + 1)
-        ) { buffer, count in
-            buffer.initialize(repeating: 0)
-            count = buffer.count
-        }
-        tile.maxima = [Float](repeating: 0, count: size)
-        tile.rowConditions = rows.map { self.load($0) }
-        tile.columnConditions = columns.map { self.load($0) }
+    private func tile(_ rows: PackedRows, _ columns: PackedRows, isSquare: Bool) -> ScreenedTile {
+        let lags = self.panel.shape.lag
+        let length = self.panel.present.length
+        var tile = ScreenedTile(rows: rows, columns: columns, isSquare: isSquare, lags: lags)
         tile.unit = Float(self.panel.present.window + 32) * 0x1p-24
-        let left = self.gathered(rows, self.values, width: self.length)
-        let right = isSquare ? left : self.gathered(columns, self.values, width: self.length)
-        for lag in 0...self.lags {
+        for lag in 0...lags {
             let overlap = self.panel.present.overlap(atLag: lag)
             guard overlap > 1 else { continue }
-            let leaderStart = self.length - overlap - lag
-            let followerStart = self.length - overlap
-            self.multiply(
-                left, leaderStart, rows.count, right, followerStart, columns.count, depth: overlap,
-                into: &tile.scores, at: (isSquare ? lag : self.lags + lag) * size)
-            self.finish(&tile, at: isSquare ? lag : self.lags + lag, lag, rowsLead: true)
+            let leaderStart = length - overlap - lag
+            let followerStart = length - overlap
+            let slot = isSquare ? lag : lags + lag
+            tile.multiply(rows.values, leaderStart, columns.values, followerStart, overlap, at: slot)
+            tile.finish(rows.leader, columns.follower, lag, at: slot)
             guard !isSquare, lag > 0 else { continue }
-            self.multiply(
-                left, followerStart, rows.count, right, leaderStart, columns.count, depth: overlap,
-                into: &tile.scores, at: (self.lags - lag) * size)
-            self.finish(&tile, at: self.lags - lag, lag, rowsLead: false)
+            tile.multiply(rows.values, followerStart, columns.values, leaderStart, overlap, at: lags - lag)
+            tile.finish(rows.follower, columns.leader, lag, at: lags - lag)
         }
-        self.measureMemories(&tile)
+        tile.measureMemories(self.panel)
         return tile
     }
+}
 
-    /// Rows of a matrix one after the other; the matrix itself when it is that already.
-    private func gathered(_ rows: [Int], _ matrix: [Float], width: Int) -> [Float] {
-        if rows.count * width == matrix.count { return matrix }
-        var result: [Float] = []
-        result.reserveCapacity(rows.count * width)
-        for row in rows { result.append(contentsOf: matrix[row * width..<(row + 1) * width]) }
-        return result
+/// What screening knows of the pairs of a tile.
+struct ScreenedTile {
+    let rows: PackedRows
+    let columns: PackedRows
+    /// Rows and columns are the same nodes: the score of (i, j) at lag -l stands at (j, i), lag l.
+    let isSquare: Bool
+    let lags: Int
+    /// Row length of all matrices below.
+    private let width: Int
+    /// Entries of one matrix.
+    private let size: Int
+    /// Square: lag 0 ... L; else lag -L ... L; each rows x width, positive lags with the row leading.
+    private var scores: [Float]
+    private var maxima: [Float]
+    private var memories: [Float]
+    private var memoryLimit: Float = 0
+    private var memorySlack: Float = 0
+    var unit: Float = 0
+
+    init(rows: PackedRows, columns: PackedRows, isSquare: Bool, lags: Int) {
+        self.rows = rows
+        self.columns = columns
+        self.isSquare = isSquare
+        self.lags = lags
+        self.width = columns.width
+        // Both matrices of a square tile are read at (j, i), too.
+        self.size = rows.paddedCount * columns.width
+        self.scores = [Float](repeating: 0, count: self.size * (isSquare ? lags + 1 : 2 * lags + 1))
+        self.maxima = [Float](repeating: 0, count: self.size)
+        self.memories = self.maxima
     }
 
-    /// C = A B^T over `depth` columns of A from `leftStart` and of B from `rightStart`.
-    private func multiply(
-        _ left: [Float], _ leftStart: Int, _ leftCount: Int, _ right: [Float], _ rightStart: Int, _ rightCount: Int,
-        depth: Int, into result: inout [Float], at offset: Int
+    /// Sums of products over `depth` buckets of the rows from `leftStart` and of the columns from `rightStart` on.
+    mutating func multiply(
+        _ left: [Float], _ leftStart: Int, _ right: [Float], _ rightStart: Int, _ depth: Int, at slot: Int
     ) {
-        let width = Int32(left.count / leftCount)
+        let (rows, columns, offset) = (self.rows, self.columns, slot * self.size)
+        self.scores.withUnsafeMutableBufferPointer { scores in
+            Self.product(rows, left, leftStart, columns, right, rightStart, depth, into: scores, at: offset)
+        }
+    }
+
+    private static func product(
+        _ rows: PackedRows, _ left: [Float], _ leftStart: Int, _ columns: PackedRows, _ right: [Float],
+        _ rightStart: Int, _ depth: Int,
+        into result: UnsafeMutableBufferPointer<Float>, at offset: Int
+    ) {
         left.withUnsafeBufferPointer { left in
             right.withUnsafeBufferPointer { right in
-                result.withUnsafeMutableBufferPointer { result in
-                    guard let a = left.baseAddress, let b = right.baseAddress, let c = result.baseAddress else {
-                        return
-                    }
-                    cblas_sgemm(
-                        CblasRowMajor, CblasNoTrans, CblasTrans, Int32(leftCount), Int32(rightCount), Int32(depth), 1,
-                        a + leftStart, width, b + rightStart, width, 0, c + offset, Int32(rightCount))
-                }
+                guard let a = left.baseAddress, let b = right.baseAddress, let c = result.baseAddress else { return }
+                kernel_products(
+                    a + leftStart * rows.width, rows.width, b + rightStart * columns.width, columns.width,
+                    rows.paddedCount, columns.width, depth, c + offset, columns.width)
             }
         }
     }
 
     /// Turns sums of products into r and keeps the largest |r| of each pair.
-    private func finish(_ tile: inout ScreenedTile, at slot: Int, _ lag: Int, rowsLead: Bool) {
-        let (rows, columns, stride) = (tile.rows, tile.columns, self.lags + 1)
-        let columnFactors = columns.map { (rowsLead ? self.follower : self.leader)[$0 * stride + lag] }
-        let means = columnFactors.map(\.mean)
-        let inverses = columnFactors.map(\.inverse)
-        let width = columns.count
-        tile.scores.withUnsafeMutableBufferPointer { scores in
-            tile.maxima.withUnsafeMutableBufferPointer { maxima in
-                means.withUnsafeBufferPointer { means in
-                    inverses.withUnsafeBufferPointer { inverses in
-                        for (i, row) in rows.enumerated() {
-                            let factor = (rowsLead ? self.leader : self.follower)[row * stride + lag]
-                            let base = slot * rows.count * width + i * width
+    mutating func finish(_ rowFactors: LagFactors, _ columnFactors: LagFactors, _ lag: Int, at slot: Int) {
+        let (width, size, rowWidth) = (self.width, self.size, self.rows.width)
+        self.scores.withUnsafeMutableBufferPointer { scores in
+            self.maxima.withUnsafeMutableBufferPointer { maxima in
+                columnFactors.means.withUnsafeBufferPointer { means in
+                    columnFactors.inverses.withUnsafeBufferPointer { inverses in
+                        guard let scores = scores.baseAddress, let maxima = maxima.baseAddress,
+                            let means = means.baseAddress, let inverses = inverses.baseAddress
+                        else { return }
+                        for i in 0..<self.rows.rows.count {
+                            let mean = rowFactors.means[lag * rowWidth + i]
+                            let inverse = rowFactors.inverses[lag * rowWidth + i]
+                            let line = scores + slot * size + i * width
+                            let top = maxima + i * width
                             for j in 0..<width {
                                 let score =
-                                    (scores[base &+ j] - factor.mean * means[j]) * (factor.inverse * inverses[j])
-                                scores[base &+ j] = score
-                                let size = abs(score)
-                                maxima[i &* width &+ j] =
-                                    size > maxima[i &* width &+ j] ? size : maxima[i &* width &+ j]
+                                    (line[j] - mean * means[lag &* width &+ j])
+                                    * (inverse * inverses[lag &* width &+ j])
+                                line[j] = score
+                                let strength = abs(score)
+                                top[j] = strength > top[j] ? strength : top[j]
                             }
                         }
                     }
@@ -145,95 +127,19 @@ final class Screening {
         }
     }
 
-    /// Stores a row in float on first use.
-    /// - Returns: kappa of the row.
-    private func load(_ row: Int) -> Float {
-        guard !self.isLoaded[row] else { return self.conditions[row] }
-        self.isLoaded[row] = true
-        let present = self.panel.present
-        let state = present.states[row]
-        guard !state.isConstant, !state.isShort, !state.isMissing else { return 1 }
-        let start = self.length - present.window
-        let energy = present.moments(row, from: start, count: present.window).energy
-        guard energy > 0 else { return 1 }
-        let scale = 1 / energy.squareRoot()
-        for t in 0..<self.length {
-            self.values[row * self.length + t] = Float(present.values[row * self.length + t] * scale)
-        }
-        var condition = 1.0
-        for lag in 0...self.lags {
-            let overlap = present.overlap(atLag: lag)
-            guard overlap > 1 else { continue }
-            for (isLeader, from) in [(true, self.length - overlap - lag), (false, self.length - overlap)] {
-                let (sum, energy) = present.moments(row, from: from, count: overlap)
-                var factor = LagFactor()
-                if energy > 0 {
-                    factor.mean = Float(sum * scale / Double(overlap).squareRoot())
-                    factor.inverse = Float(1 / (energy.squareRoot() * scale))
-                    let plain = energy + sum * sum / Double(overlap)
-                    condition = max(condition, (plain / energy).squareRoot())
-                }
-                if isLeader {
-                    self.leader[row * (self.lags + 1) + lag] = factor
-                } else {
-                    self.follower[row * (self.lags + 1) + lag] = factor
-                }
-            }
-        }
-        self.conditions[row] = Float(condition)
-        self.loadMemory(row)
-        return self.conditions[row]
-    }
-
-    private func loadMemory(_ row: Int) {
-        let lags = self.panel.autocorrelationLags
-        let size = Double(self.panel.present.window)
-        _ = self.panel.withAutocorrelation(row) { correlations in
-            for k in 0..<lags {
-                let weight = (1 - Double(k + 1) / size).squareRoot()
-                self.memories[row * lags + k] = Float(correlations[k] * weight)
-            }
-        }
-    }
-
-    private func measureMemories(_ tile: inout ScreenedTile) {
-        let lags = self.panel.autocorrelationLags
-        tile.memories = [Float](repeating: 0, count: tile.rows.count * tile.columns.count)
+    /// The sums of the effective size of all pairs, and where they mean fewer than 10.
+    mutating func measureMemories(_ panel: SeriesPanel) {
+        let lags = panel.autocorrelationLags
         // n share < 10 <=> sum > (n/10 - 1) / 2, with the fewest buckets any lag has.
-        let least = self.panel.leastOverlap
-        tile.memoryLimit = least < 10 ? -.infinity : Float((Double(least) / 10 - 1) / 2)
+        let least = panel.leastOverlap
+        self.memoryLimit = least < 10 ? -.infinity : Float((Double(least) / 10 - 1) / 2)
         // Sums of K products of numbers in -1 ... 1, each rounded once before: at most (K + 16) u K off.
-        tile.memorySlack = Float((lags + 16) * max(1, lags)) * 0x1p-24
+        self.memorySlack = Float((lags + 16) * max(1, lags)) * 0x1p-24
         guard lags > 0 else { return }
-        let left = self.gathered(tile.rows, self.memories, width: lags)
-        let right = tile.isSquare ? left : self.gathered(tile.columns, self.memories, width: lags)
-        self.multiply(
-            left, 0, tile.rows.count, right, 0, tile.columns.count, depth: lags, into: &tile.memories, at: 0)
-    }
-}
-
-/// What screening knows of the pairs of a tile.
-struct ScreenedTile {
-    let rows: [Int]
-    let columns: [Int]
-    /// Rows and columns are the same nodes: the score of (i, j) at lag -l stands at (j, i), lag l.
-    let isSquare: Bool
-    let lags: Int
-    /// Square: lag 0 ... L; else lag -L ... L; each rows x columns, positive lags with the row leading.
-    var scores: [Float] = []
-    var maxima: [Float] = []
-    var memories: [Float] = []
-    var memoryLimit: Float = 0
-    var memorySlack: Float = 0
-    var rowConditions: [Float] = []
-    var columnConditions: [Float] = []
-    var unit: Float = 0
-
-    init(rows: [Int], columns: [Int], isSquare: Bool, lags: Int) {
-        self.rows = rows
-        self.columns = columns
-        self.isSquare = isSquare
-        self.lags = lags
+        let (rows, columns) = (self.rows, self.columns)
+        self.memories.withUnsafeMutableBufferPointer { memories in
+            Self.product(rows, rows.memories, 0, columns, columns.memories, 0, lags, into: memories, at: 0)
+        }
     }
 
     enum Length { case short, long, unclear }
@@ -241,32 +147,33 @@ struct ScreenedTile {
     /// Whether the effective size is under 10; `unclear` within the rounding of float.
     @inline(__always)
     func length(_ i: Int, _ j: Int) -> Length {
-        let sum = self.memories[i * self.columns.count + j]
+        let sum = self.memories[i * self.width + j]
         if sum > self.memoryLimit + self.memorySlack { return .short }
         return sum < self.memoryLimit - self.memorySlack ? .long : .unclear
     }
 
+    /// How far a score may be from the true r.
     @inline(__always)
-    func bound(_ i: Int, _ j: Int) -> Float { self.unit * self.rowConditions[i] * self.columnConditions[j] }
+    func bound(_ i: Int, _ j: Int) -> Float { self.unit * self.rows.conditions[i] * self.columns.conditions[j] }
 
     @inline(__always)
     func largest(_ i: Int, _ j: Int) -> Float {
-        let width = self.columns.count
-        return self.isSquare
-            ? max(self.maxima[i * width + j], self.maxima[j * width + i]) : self.maxima[i * width + j]
+        let own = self.maxima[i * self.width + j]
+        return self.isSquare ? max(own, self.maxima[j * self.width + i]) : own
     }
 
     /// Scores by signed lag; flipped: positive lags let the column lead.
     func lags(_ i: Int, _ j: Int, isFlipped: Bool, bound: Float) -> ScreenedLags {
-        let width = self.columns.count
-        let size = self.rows.count * width
         var scores = [Float](repeating: 0, count: 2 * self.lags + 1)
         for lag in -self.lags...self.lags {
             let score: Float
             if self.isSquare {
-                score = lag >= 0 ? self.scores[lag * size + i * width + j] : self.scores[-lag * size + j * width + i]
+                score =
+                    lag >= 0
+                    ? self.scores[lag * self.size + i * self.width + j]
+                    : self.scores[-lag * self.size + j * self.width + i]
             } else {
-                score = self.scores[(lag + self.lags) * size + i * width + j]
+                score = self.scores[(lag + self.lags) * self.size + i * self.width + j]
             }
             scores[(isFlipped ? -lag : lag) + self.lags] = score
         }

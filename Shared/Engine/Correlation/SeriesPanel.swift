@@ -1,3 +1,4 @@
+import CKernels
 import Model
 
 /// Present, baseline and autocorrelations of the series of one block, made on demand and used within one evaluation.
@@ -10,6 +11,8 @@ final class SeriesPanel {
     private(set) var baseline: LagWindow?
     /// Lags 1 ... `autocorrelationLags` of each series' own correlation in the window; rows are made on demand.
     let autocorrelationLags: Int
+    /// sqrt(1 - k/n) for those lags.
+    let memoryWeights: [Double]
     private var autocorrelations: [Double]
     private var hasAutocorrelation: [Bool]
     private let scratch: UnsafeMutableBufferPointer<Double>
@@ -25,6 +28,8 @@ final class SeriesPanel {
         self.autocorrelationLags = self.present.window / 4
         self.autocorrelations = [Double](repeating: 0, count: block.nodes.count * self.autocorrelationLags)
         self.hasAutocorrelation = [Bool](repeating: false, count: block.nodes.count)
+        let size = Double(self.present.window)
+        self.memoryWeights = (0..<self.autocorrelationLags).map { (1 - Double($0 + 1) / size).squareRoot() }
         self.scratch = .allocate(capacity: max(1, max(stretch, baseline)))
     }
 
@@ -82,12 +87,10 @@ final class SeriesPanel {
             self.present.values.withUnsafeBufferPointer { values in
                 guard let base = values.baseAddress else { return }
                 let series = base + start
-                let energy = FixedOrderSum.product(series, series, window)
-                guard energy > 0 else { return }
-                for lag in 1..<max(1, self.autocorrelationLags + 1) {
-                    result[row * self.autocorrelationLags + lag - 1] =
-                        FixedOrderSum.product(series, series + lag, window - lag) / energy
-                }
+                let energy = kernel_product(series, series, window)
+                guard energy > 0, let target = result.baseAddress else { return }
+                kernel_autocorrelation(
+                    series, window, self.autocorrelationLags, energy, target + row * self.autocorrelationLags)
             }
         }
     }

@@ -91,7 +91,8 @@ struct SlowReference {
         }
         let score = self.lagged(x, y, best.lag, window: w)
         let size = Double(min(w, stretch - abs(best.lag))) * share
-        var p = erfc(abs(atanh(max(-0.999_999_999, min(0.999_999_999, score)))) * (size - 3).squareRoot() / 2.0.squareRoot())
+        var p = erfc(
+            abs(atanh(max(-0.999_999_999, min(0.999_999_999, score)))) * (size - 3).squareRoot() / 2.0.squareRoot())
         if !isFull { p = 1 - Foundation.pow(1 - p, Double(2 * self.shape.lag + 1)) }
         return Found(
             first: self.block.nodes[i], second: self.block.nodes[j], lag: best.lag, score: score, effectiveSize: size,

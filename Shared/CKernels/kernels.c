@@ -1,0 +1,106 @@
+#include "include/CKernels.h"
+
+#include <string.h>
+
+// The three inner loops of the engine, compiled for several instruction sets and chosen when the program is loaded.
+// Swift has no such attribute, and a BLAS that does not know the processor falls back to its oldest kernels.
+#if defined(__x86_64__)
+#define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define CLONES
+#endif
+
+typedef double f64x8 __attribute__((vector_size(64)));
+typedef float f32x16 __attribute__((vector_size(64)));
+
+#define LOAD64(p) ({ f64x8 v_; memcpy(&v_, (p), sizeof v_); v_; })
+#define LOAD32(p) ({ f32x16 v_; memcpy(&v_, (p), sizeof v_); v_; })
+#define JOIN(s) ((((s)[0] + (s)[4]) + ((s)[2] + (s)[6])) + (((s)[1] + (s)[5]) + ((s)[3] + (s)[7])))
+
+CLONES double kernel_product(const double *x, const double *y, ptrdiff_t count) {
+#pragma clang fp contract(off)
+    f64x8 sum = {0};
+    ptrdiff_t t = 0;
+    for (; t + 8 <= count; t += 8) sum += LOAD64(x + t) * LOAD64(y + t);
+    for (; t < count; t++) sum[0] += x[t] * y[t];
+    return JOIN(sum);
+}
+
+CLONES void kernel_autocorrelation(
+    const double *x, ptrdiff_t count, ptrdiff_t lags, double energy, double *result) {
+#pragma clang fp contract(off)
+    ptrdiff_t k = 1;
+    // Four lags at once hide the latency of the additions; the order is fixed by count and k alone.
+    for (; k + 3 <= lags; k += 4) {
+        f64x8 s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
+        ptrdiff_t t = 0;
+        for (; t + 8 <= count - k - 3; t += 8) {
+            f64x8 v = LOAD64(x + t);
+            s0 += v * LOAD64(x + t + k);
+            s1 += v * LOAD64(x + t + k + 1);
+            s2 += v * LOAD64(x + t + k + 2);
+            s3 += v * LOAD64(x + t + k + 3);
+        }
+        for (ptrdiff_t u = t; u < count - k; u++) s0[0] += x[u] * x[u + k];
+        for (ptrdiff_t u = t; u < count - k - 1; u++) s1[0] += x[u] * x[u + k + 1];
+        for (ptrdiff_t u = t; u < count - k - 2; u++) s2[0] += x[u] * x[u + k + 2];
+        for (ptrdiff_t u = t; u < count - k - 3; u++) s3[0] += x[u] * x[u + k + 3];
+        result[k - 1] = JOIN(s0) / energy;
+        result[k] = JOIN(s1) / energy;
+        result[k + 1] = JOIN(s2) / energy;
+        result[k + 2] = JOIN(s3) / energy;
+    }
+    for (; k <= lags; k++) {
+        f64x8 sum = {0};
+        ptrdiff_t t = 0;
+        for (; t + 8 <= count - k; t += 8) sum += LOAD64(x + t) * LOAD64(x + t + k);
+        for (; t < count - k; t++) sum[0] += x[t] * x[t + k];
+        result[k - 1] = JOIN(sum) / energy;
+    }
+}
+
+#define STORE32(p, v) memcpy((p), &(v), sizeof(f32x16))
+
+CLONES void kernel_products(
+    const float *a, ptrdiff_t aStride, const float *b, ptrdiff_t bStride, ptrdiff_t rows, ptrdiff_t columns,
+    ptrdiff_t depth, float *c, ptrdiff_t cStride) {
+#pragma clang fp contract(fast)
+    for (ptrdiff_t j = 0; j < columns; j += 32) {
+        for (ptrdiff_t i = 0; i < rows; i += 4) {
+            const float *left = a + i;
+            const float *right = b + j;
+            float *out = c + i * cStride + j;
+            f32x16 s00 = {0}, s10 = {0}, s20 = {0}, s30 = {0};
+            if (j + 32 <= columns) {
+                f32x16 s01 = {0}, s11 = {0}, s21 = {0}, s31 = {0};
+                for (ptrdiff_t t = 0; t < depth; t++, left += aStride, right += bStride) {
+                    f32x16 v0 = LOAD32(right), v1 = LOAD32(right + 16);
+                    s00 += left[0] * v0;
+                    s01 += left[0] * v1;
+                    s10 += left[1] * v0;
+                    s11 += left[1] * v1;
+                    s20 += left[2] * v0;
+                    s21 += left[2] * v1;
+                    s30 += left[3] * v0;
+                    s31 += left[3] * v1;
+                }
+                STORE32(out + 16, s01);
+                STORE32(out + cStride + 16, s11);
+                STORE32(out + 2 * cStride + 16, s21);
+                STORE32(out + 3 * cStride + 16, s31);
+            } else {
+                for (ptrdiff_t t = 0; t < depth; t++, left += aStride, right += bStride) {
+                    f32x16 v0 = LOAD32(right);
+                    s00 += left[0] * v0;
+                    s10 += left[1] * v0;
+                    s20 += left[2] * v0;
+                    s30 += left[3] * v0;
+                }
+            }
+            STORE32(out, s00);
+            STORE32(out + cStride, s10);
+            STORE32(out + 2 * cStride, s20);
+            STORE32(out + 3 * cStride, s30);
+        }
+    }
+}
