@@ -14,7 +14,7 @@ die() {
 # What the build and the run need beyond a Swift toolchain, as Debian 12 names it.
 packages=(
     ca-certificates curl git openssl postgresql util-linux
-    libpq-dev libssl-dev zlib1g-dev libopenblas-dev
+    libpq-dev libssl-dev zlib1g-dev
     binutils gcc libc6-dev libgcc-12-dev libstdc++-12-dev pkg-config tzdata
     libcurl4 libedit2 libncurses6 libsqlite3-0 libxml2
 )

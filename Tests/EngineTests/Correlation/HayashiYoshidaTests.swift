@@ -18,7 +18,7 @@ struct HayashiYoshidaTests {
         for (side, shift) in [(0, Int64(0)), (1, delay)] {
             for second in walk.indices where planted.random.uniform() < 0.3 {
                 ticks[side].append(
-                    Reading(timeMs: Int64(second) * 1_000 + shift, value: walk[second] + 0.1 * planted.normal()))
+                    Reading(timeMs: Int64(second) * 1_000 + shift, value: walk[second] + 0.7 * planted.normal()))
             }
         }
         return (TickSeries(ticks[0], transform: .level), TickSeries(ticks[1], transform: .level))

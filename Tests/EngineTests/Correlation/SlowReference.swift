@@ -31,8 +31,14 @@ struct SlowReference {
         return values.map { min(max($0, centre - 3 * scale), centre + 3 * scale) }
     }
 
+    /// In two steps, so that a large offset costs no digits.
+    private func mean(_ x: [Double]) -> Double {
+        let rough = x.reduce(0, +) / Double(x.count)
+        return rough + x.reduce(0) { $0 + ($1 - rough) } / Double(x.count)
+    }
+
     func pearson(_ x: [Double], _ y: [Double]) -> Double {
-        let (mx, my) = (x.reduce(0, +) / Double(x.count), y.reduce(0, +) / Double(y.count))
+        let (mx, my) = (self.mean(x), self.mean(y))
         var (xx, yy, xy) = (0.0, 0.0, 0.0)
         for (a, b) in zip(x, y) {
             xx += (a - mx) * (a - mx)
@@ -53,7 +59,7 @@ struct SlowReference {
     }
 
     private func autocorrelation(_ x: [Double], _ lag: Int) -> Double {
-        let mean = x.reduce(0, +) / Double(x.count)
+        let mean = self.mean(x)
         let energy = x.reduce(0) { $0 + ($1 - mean) * ($1 - mean) }
         return (0..<x.count - lag).reduce(0.0) { $0 + (x[$1] - mean) * (x[$1 + lag] - mean) } / energy
     }
