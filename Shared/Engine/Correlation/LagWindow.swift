@@ -72,7 +72,13 @@ struct LagWindow {
         }
         let bounds = ClipBounds(UnsafeMutableBufferPointer(rebasing: scratch[0..<state.size]))
         for t in self.length - self.window..<self.length where source[t].isFinite { total += bounds.clip(source[t]) }
-        let mean = total / Double(state.size)
+        // In two steps, so that a large offset costs no digits.
+        let rough = total / Double(state.size)
+        var rest = 0.0
+        for t in self.length - self.window..<self.length where source[t].isFinite {
+            rest += bounds.clip(source[t]) - rough
+        }
+        let mean = rough + rest / Double(state.size)
         self.store(row, source, bounds, mean)
         let energy =
             self.squares[row * (self.length + 1) + self.length]

@@ -54,7 +54,8 @@ struct EvaluationReferenceTests {
             #expect(result.layers.reduce(0) { $0 + $1.short } == short)
             for edge in edges {
                 let pair = try #require(found.first { Set([$0.first, $0.second]) == [edge.source, edge.target] })
-                #expect(abs(pair.score - edge.score) < 2e-9)
+                // Some series hold a signal of 1e-3 on an offset of 1e9: seven digits are left to compare.
+                #expect(abs(pair.score - edge.score) < 1e-8)
                 #expect(abs(pair.lag) == edge.lagBuckets)
                 #expect((pair.lag >= 0) == (pair.first == edge.source))
                 #expect(abs(pair.effectiveSize - edge.effectiveSize) < 1e-6)
