@@ -1,1 +1,6 @@
-@main enum GraphBuilderCommand { static func main() {} }
+import ArgumentParser
+import ServiceRuntime
+
+@main struct GraphBuilderCommand: AsyncParsableCommand {
+    static let configuration = ServiceCommand<GraphBuilder>.configuration(adding: [ReplayCommand.self])
+}

@@ -1,5 +1,6 @@
 import Metrics
 import Model
+import Synchronization
 
 /// The metrics of graph-builder, made once; labels never carry request data.
 struct GraphBuilderMetrics: Sendable {
@@ -15,6 +16,14 @@ struct GraphBuilderMetrics: Sendable {
     private let pendingBuckets: Gauge
     private let shards: Gauge
     private let lag: Gauge
+    private let failureCount = FailureCount()
+
+    private final class FailureCount: Sendable {
+        let value = Atomic<Int>(0)
+    }
+
+    /// Layers that failed since the start.
+    var layerFailureCount: Int { self.failureCount.value.load(ordering: .relaxed) }
 
     init(factory: any MetricsFactory = MetricsSystem.factory) {
         self.builds = Counter(label: "correlation_engine_graph_builds_total", dimensions: [], factory: factory)
@@ -47,7 +56,10 @@ struct GraphBuilderMetrics: Sendable {
         self.builds.increment()
         self.buildMs.record(duration / .milliseconds(1))
         self.buildDuration.record(duration: duration)
-        for report in layers where report.state == .failed { self.layerFailures[report.layer]?.increment() }
+        for report in layers where report.state == .failed {
+            self.layerFailures[report.layer]?.increment()
+            self.failureCount.value.add(1, ordering: .relaxed)
+        }
     }
 
     func recordWrite(_ duration: Duration, batch: EvaluationBatch) {

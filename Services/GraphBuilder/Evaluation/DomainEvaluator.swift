@@ -174,3 +174,18 @@ struct DomainEvaluator {
         }
     }
 }
+
+extension DomainEvaluator {
+    /// Evaluates one event again, for the pairs that are no edges.
+    func rejected(_ part: Part) -> [RejectedPair] {
+        guard let domain = self.cache.domains[part.domain] else { return [] }
+        let builder = BlockBuilder(cache: self.cache)
+        guard let block = builder.own(domain, bucket: part.bucket) else { return [] }
+        var input = EvaluationInput(
+            domain: part.domain, block: block, shape: WindowShape(profile: domain.profile),
+            events: [part.evaluation.event], thresholds: self.thresholds)
+        input.partners = builder.partners(domain, bucket: part.bucket, names: part.partners)
+        input.includesRejected = true
+        return Evaluation.evaluate(input).flatMap(\.rejected)
+    }
+}

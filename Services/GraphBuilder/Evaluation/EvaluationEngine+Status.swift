@@ -1,3 +1,4 @@
+import Engine
 import Model
 import Postgres
 
@@ -108,5 +109,15 @@ extension EvaluationEngine {
         self.metrics.recordStanding(
             seriesBytes: self.cache.byteCount, pendingBuckets: pending, shards: self.owned.count,
             lagSeconds: Double(lag) / 1_000)
+    }
+}
+
+extension EvaluationEngine {
+    /// The rejected pairs of an event as of its newest evaluations here; empty when this replica has made none.
+    func rejected(_ event: String) -> [RejectedPair] {
+        let evaluator = DomainEvaluator(
+            cache: self.cache, thresholds: self.settings.thresholds, declared: self.declared)
+        return (self.parts[event] ?? [:]).values.sorted { $0.domain < $1.domain }
+            .flatMap { evaluator.rejected($0) }
     }
 }

@@ -41,8 +41,8 @@ final class LeaseKeeper: Service {
         self.state.withLock { $0.releasing != shard && $0.machine.epoch(of: shard, now: self.now) != nil }
     }
 
-    /// The database's revision of a shard of ours, as of the last renewal.
-    func revision(of shard: Shard) -> Int64? { self.state.withLock { $0.revisions[shard] } }
+    /// The database's revision of each shard of ours, as of the last renewal.
+    var revisions: [Shard: Int64] { self.state.withLock { $0.revisions } }
 
     var heldCount: Int { self.state.withLock { $0.machine.holdings.count } }
 

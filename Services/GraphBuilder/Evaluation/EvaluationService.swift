@@ -1,0 +1,70 @@
+import Foundation
+import Logging
+import Model
+import Postgres
+import ServiceLifecycle
+import Synchronization
+
+/// Wakes the engine: on NOTIFY `ingest`, and every second in any case.
+final class EvaluationService: Service {
+    static let channel = "ingest"
+    static let interval = Duration.seconds(1)
+
+    private let engine: EvaluationEngine
+    private let keeper: LeaseKeeper
+    private let graphs: GraphStore
+    private let metrics: GraphBuilderMetrics
+    private let listener: PostgresListener
+    private let logger: Logger
+    private let succeededAt = Mutex<Timestamp?>(nil)
+
+    init(
+        engine: EvaluationEngine, keeper: LeaseKeeper, graphs: GraphStore, metrics: GraphBuilderMetrics,
+        listener: PostgresListener, logger: Logger
+    ) {
+        self.engine = engine
+        self.keeper = keeper
+        self.graphs = graphs
+        self.metrics = metrics
+        self.listener = listener
+        self.logger = logger
+    }
+
+    /// Wall-clock time of the last round that ended well.
+    var lastSuccess: Timestamp? { self.succeededAt.withLock { $0 } }
+
+    func run() async throws {
+        await cancelWhenGracefulShutdown {
+            let (wakeUps, wake) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+            await withTaskGroup(of: Void.self) { group in
+                group.addTask { for await _ in self.listener.notifications() { wake.yield() } }
+                group.addTask {
+                    while !Task.isCancelled {
+                        wake.yield()
+                        try? await Task.sleep(for: Self.interval)
+                    }
+                    wake.finish()
+                }
+                group.addTask { for await _ in wakeUps { await self.round() } }
+                await group.waitForAll()
+            }
+        }
+    }
+
+    private func round() async {
+        do {
+            try await self.engine.catchUp()
+            self.graphs.observe(databaseRevisions: self.keeper.revisions)
+            let now = Timestamp(milliseconds: Int64(Date().timeIntervalSince1970 * 1_000))
+            self.succeededAt.withLock { $0 = now }
+        } catch is CancellationError {
+            return
+        } catch {
+            guard !Task.isCancelled else { return }
+            self.metrics.recordError()
+            self.logger.error("evaluation round failed", metadata: ["error": "\(String(reflecting: error))"])
+            // The next wake-up comes within a second; a database that is away is not asked more often.
+            try? await Task.sleep(for: .milliseconds(500))
+        }
+    }
+}

@@ -1,0 +1,59 @@
+import Foundation
+import Logging
+import Model
+import Postgres
+import ServiceLifecycle
+import ServiceRuntime
+
+/// graph-builder: takes observations in, keeps series, computes layers, serves graphs.
+enum GraphBuilder: ServiceDefinition {
+    static let name = "graph-builder"
+    static let summary = "Takes observations in, keeps series, computes correlation layers, serves graphs."
+    static let httpPort = 8_081
+    static let metricsPort = 9_081
+    static let settings: [Setting] = [
+        Setting(
+            "LEASE_SECONDS", .integer(1...300), unit: "s", default: "10",
+            "Validity of a shard lease. A holder stops at half of it; another takes over after all of it."),
+        Setting(
+            "REPLICA_ADDRESS", .text, 
+            "host:port other services reach this replica at. Default: HTTP_HOST:HTTP_PORT."),
+        Setting(
+            "MEMORY_CEILING_BYTES", .integer(64 << 20...1 << 40), unit: "bytes", default: String(2 << 30),
+            "Memory this service aims to stay under; encoded answers take at most a thirty-second of it."),
+    ]
+    static let settingPrefixes = ["LEASE_", "REPLICA_", "MEMORY_"]
+
+    static func assemble(_ host: ServiceHost) async throws -> ServiceAssembly {
+        let settings = host.settings
+        let pool = host.database
+        let address = settings.optionalText("REPLICA_ADDRESS") ?? "\(settings.httpHost):\(settings.httpPort)"
+        let keeper = LeaseKeeper(
+            store: LeaseStore(
+                pool: pool, replica: UUID().uuidString.lowercased(), address: address,
+                validity: settings.seconds("LEASE_SECONDS")),
+            logger: host.logger)
+        let metrics = GraphBuilderMetrics(factory: host.metrics)
+        let graphs = GraphStore(bodyLimit: settings.integer("MEMORY_CEILING_BYTES") / 32)
+        let engine = EvaluationEngine(
+            pool: pool, keeper: keeper, graphs: graphs, metrics: metrics, logger: host.logger)
+        let service = EvaluationService(
+            engine: engine, keeper: keeper, graphs: graphs, metrics: metrics,
+            listener: try PostgresListener(
+                configuration: settings.database(), channels: [EvaluationService.channel], logger: host.logger),
+            logger: host.logger)
+        host.health.setFigures {
+            HealthReport.Metrics(
+                layerFailures: metrics.layerFailureCount, activeConnections: pool.status.inUse,
+                lastSuccessfulBuild: service.lastSuccess, failover: "none")
+        }
+        return ServiceAssembly(services: [keeper, service]) { router in
+            GraphRoutes(
+                graphs: graphs, cold: ColdGraphReader(pool: pool), keeper: keeper, engine: engine,
+                queryTimeout: settings.queryTimeout
+            ).add(to: router)
+            EventRoutes(pool: pool, queryTimeout: settings.queryTimeout).add(to: router)
+            DomainRoutes(pool: pool, engine: engine, counts: ObservationCounts(pool: pool)).add(to: router)
+        }
+    }
+}
