@@ -1,4 +1,5 @@
 import Foundation
+import Hummingbird
 import Logging
 import Model
 import Postgres
@@ -16,7 +17,7 @@ enum GraphBuilder: ServiceDefinition {
             "LEASE_SECONDS", .integer(1...300), unit: "s", default: "10",
             "Validity of a shard lease. A holder stops at half of it; another takes over after all of it."),
         Setting(
-            "REPLICA_ADDRESS", .text, 
+            "REPLICA_ADDRESS", .text,
             "host:port other services reach this replica at. Default: HTTP_HOST:HTTP_PORT."),
         Setting(
             "MEMORY_CEILING_BYTES", .integer(64 << 20...1 << 40), unit: "bytes", default: String(2 << 30),
@@ -47,7 +48,17 @@ enum GraphBuilder: ServiceDefinition {
                 layerFailures: metrics.layerFailureCount, activeConnections: pool.status.inUse,
                 lastSuccessfulBuild: service.lastSuccess, failover: "none")
         }
-        return ServiceAssembly(services: [keeper, service]) { router in
+        let notifier = IngestNotifier(logger: host.logger)
+        let ingest = IngestService(
+            pool: pool, notifier: notifier, metrics: IngestMetrics(factory: host.metrics), logger: host.logger)
+        let upkeep = IngestUpkeep(service: ingest, notifier: notifier, pool: pool, logger: host.logger)
+        let routes: (Router<CallContext>) -> Void = { router in
+            IngestController<CallContext>(service: ingest) { context in
+                guard let caller = context.caller else {
+                    throw Problem(.unauthenticated, detail: "the request carries no caller token")
+                }
+                return caller.caller
+            }.addRoutes(to: router)
             GraphRoutes(
                 graphs: graphs, cold: ColdGraphReader(pool: pool), keeper: keeper, engine: engine,
                 queryTimeout: settings.queryTimeout
@@ -55,5 +66,6 @@ enum GraphBuilder: ServiceDefinition {
             EventRoutes(pool: pool, queryTimeout: settings.queryTimeout).add(to: router)
             DomainRoutes(pool: pool, engine: engine, counts: ObservationCounts(pool: pool)).add(to: router)
         }
+        return ServiceAssembly(services: [upkeep, keeper, service], routes: routes)
     }
 }

@@ -2,5 +2,5 @@ import ArgumentParser
 import ServiceRuntime
 
 @main struct GraphBuilderCommand: AsyncParsableCommand {
-    static let configuration = ServiceCommand<GraphBuilder>.configuration(adding: [ReplayCommand.self])
+    static let configuration = ServiceCommand<GraphBuilder>.configuration(adding: [ReplayCommand.self, ReportCommand.self])
 }
