@@ -45,13 +45,13 @@ trap 'exit 143' TERM
 started=$SECONDS
 
 if [[ -z ${DATABASE_URL:-} ]]; then start_postgres; else say "using the database of DATABASE_URL"; fi
+make_certificates
+make_caller_secret
 say "migrating"
 (with_settings graph-builder "$bin/graph-builder" migrate) >"$data/migrate.log" 2>&1 9>&- || {
     cat "$data/migrate.log" >&2
     die "the migration failed"
 }
-make_certificates
-make_caller_secret
 say "starting ${products[*]}"
 start_services
 make_key

@@ -15,7 +15,7 @@ put_topology() {
         awk -F, -v name="$name" '
             function quoted(text) { gsub(/["\\]/, "\\\\&", text); return "\"" text "\"" }
             BEGIN { printf "{\"name\":%s,\"edges\":[", quoted(name) }
-            NR > 1 { printf "%s{\"caller\":%s,\"callee\":%s}", NR > 2 ? "," : "", quoted($1), quoted($2) }
+            NR > 1 { printf "%s{\"caller\":%s,\"callee\":%s}", (NR > 2 ? "," : ""), quoted($1), quoted($2) }
             END { print "]}" }' "$file" >"$data/topology-$name.json"
         api PUT /v1/topology "$data/topology-$name.json" || die "the topology of $file was refused"
     done <<'LIST'

@@ -37,7 +37,11 @@ with_settings() {
         "CALLER_TOKEN_SECRET_FILE=$data/caller-token-secret"
     )
     if [[ $name == gateway ]]; then
-        settings+=("TLS_CERTIFICATE_FILE=$data/tls/server.pem" "TLS_KEY_FILE=$data/tls/server-key.pem")
+        settings+=(
+            "TLS_CERTIFICATE_FILE=$data/tls/server.pem" "TLS_KEY_FILE=$data/tls/server-key.pem"
+            "UPSTREAM_GRAPH_BUILDER=http://127.0.0.1:${port[graph-builder]}"
+            "UPSTREAM_ANOMALY_PROPAGATION=http://127.0.0.1:${port[anomaly-propagation]}"
+        )
     fi
     local own=()
     for name in GATEWAY GRAPH_BUILDER ANOMALY_PROPAGATION; do

@@ -143,8 +143,9 @@ extension EvaluationEngine {
         self.pending.eventScores += outcome.eventScores
         self.pending.findings += outcome.findings
         for shard in shards {
-            let previous = self.learnt[shard]?[due.domain].map { clock.bucket(of: $0.milliseconds) - 1 }
-            self.learnt[shard]?[due.domain] = max(self.learnt[shard]?[due.domain] ?? .earliest, due.windowEnd)
+            let learnt = self.learnt[shard]?[due.domain]
+            let previous = learnt.map { clock.bucket(of: $0.milliseconds) - 1 }
+            self.learnt[shard]?[due.domain] = max(learnt ?? .earliest, due.windowEnd)
             guard !known.contains(shard) else { continue }
             self.pending.evaluations.append(
                 EvaluationBatch.Evaluation(

@@ -34,9 +34,14 @@ public struct DeadlineMiddleware: RouterMiddleware {
         guard milliseconds > 0 else { throw Self.passed }
         let deadline = ContinuousClock.now + .milliseconds(milliseconds)
         context.deadline = deadline
-        let call = Call(request: request, context: context, next: next)
-        return try await PostgresDeadline.$current.withValue(deadline) {
-            try await Self.race(until: deadline) { try await call.run() }
+        let timed = context
+        // Called exactly once, by one child task, and this function does not return before that child has ended.
+        nonisolated(unsafe) let next = next
+        return try await withoutActuallyEscaping(next) { next in
+            let call = Call(request: request, context: timed, next: next)
+            return try await PostgresDeadline.$current.withValue(deadline) {
+                try await Self.race(until: deadline) { try await call.run() }
+            }
         }
     }
 
@@ -74,14 +79,6 @@ private struct Call: @unchecked Sendable {
     let request: Request
     let context: CallContext
     let next: @concurrent (Request, CallContext) async throws -> Response
-
-    init(
-        request: Request, context: CallContext, next: @concurrent (Request, CallContext) async throws -> Response
-    ) {
-        self.request = request
-        self.context = context
-        self.next = withoutActuallyEscaping(next) { $0 }
-    }
 
     func run() async throws -> Response { try await self.next(self.request, self.context) }
 }
