@@ -3,6 +3,7 @@ import Foundation
 import Model
 import NIOCore
 import NIOHTTP1
+import Postgres
 import Testing
 
 extension ProcessTests {
@@ -22,8 +23,14 @@ extension ProcessTests {
         @Test("an expired key is 401 and says so")
         func expiredKey() async throws {
             let stack = try await Stack.shared()
-            let past = Timestamp(milliseconds: Int64(Date.now.timeIntervalSince1970 * 1_000) + 2_000)
-            let key = try await stack.key(scopes: "read", ["--expires-at", past.rfc3339])
+            let key = try await stack.key(scopes: "read", ["--expires-days", "1"])
+            let id = try #require(key.split(separator: "_").dropFirst().first)
+            let database = try await PostgresConnection.connect(
+                try PostgresConfiguration(connectionString: stack.databaseURL))
+            // A day passes.
+            try await database.query(
+                "UPDATE api_keys SET expires_at = now() - interval '1 second' WHERE id = $1", [.text(String(id))])
+            await database.close()
             try await stack.eventually("the key has expired", seconds: 20) {
                 let reply = try await stack.call("GET", "/v1/domains", key: key)
                 return reply.status == 401 && reply.problem?.code == .credentialExpired
@@ -85,7 +92,7 @@ extension ProcessTests {
             try await stack.eventually("the second gateway is ready") {
                 try await stack.call("GET", url + "/readyz", key: nil).status == 200
             }
-            let key = try await stack.key(scopes: "read", ["--expires-at", "2099-01-01T00:00:00Z"])
+            let key = try await stack.key(scopes: "read", ["--expires-days", "2"])
             var refusal: Reply?
             for _ in 0..<20 where refusal == nil {
                 let reply = try await stack.call("GET", url + "/v1/domains", key: key)

@@ -18,7 +18,7 @@ struct ReportReader {
     }
 
     private struct Event: Decodable, Sendable {
-        var event: String
+        var id: String
     }
 
     private struct Graph: Decodable, Sendable {
@@ -33,7 +33,7 @@ struct ReportReader {
     func read(replays: [ReplaySummary]) async throws -> ReportData {
         let domains: [ReportData.Domain] = try await self.all("/v1/domains")
         let events: [Event] = try await self.all("/v1/events?limit=200")
-        var (edges, counts) = try await self.graphs(of: events.map(\.event))
+        var (edges, counts) = try await self.graphs(of: events.map(\.id))
         edges.sort { ($0.weight, $1.source, $1.target) > ($1.weight, $0.source, $0.target) }
         let strongest = Layer.allCases.flatMap { layer in
             edges.filter { $0.layer == layer }.prefix(Self.strongestPerLayer)
