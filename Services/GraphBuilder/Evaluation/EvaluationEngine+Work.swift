@@ -75,17 +75,18 @@ extension EvaluationEngine {
 
     // MARK: Evaluating
 
-    /// Evaluates what is due until the batch is full. Returns whether anything was.
+    /// Evaluates what is due until the batch is full. Returns whether evaluation came forward, be it over empty buckets.
     func evaluateBatch() -> Bool {
         let start = ContinuousClock.now
         var count = 0
+        self.passedOver = false
         while count < self.settings.batchEvaluations, ContinuousClock.now - start < self.settings.batchTime,
             let due = self.nextDue()
         {
             self.evaluate(due)
             count += 1
         }
-        return count > 0
+        return count > 0 || self.passedOver
     }
 
     /// The earliest window end that is due, over all domains.
@@ -106,10 +107,15 @@ extension EvaluationEngine {
 
     /// Nothing in the loaded, closed part is left: evaluation goes on behind it.
     private func passOverEmpty(_ name: String, shards: Set<Shard>) {
+        var passedOver = false
+        defer { self.passedOver = self.passedOver || passedOver }
         self.cache.update(name) { domain in
             guard let window = domain.window, let scheduled = domain.scheduled else { return }
             let last = min(window.loadedEnd, scheduled.openBucket) - 1
-            for shard in shards where (domain.evaluated[shard] ?? .min) < last { domain.evaluated[shard] = last }
+            for shard in shards where (domain.evaluated[shard] ?? .min) < last {
+                domain.evaluated[shard] = last
+                passedOver = true
+            }
         }
     }
 

@@ -44,6 +44,8 @@ actor EvaluationEngine {
     /// Evaluated since the graphs were last written.
     var unpublished: Set<String> = []
     var unstored: Set<String> = []
+    /// Whether the last batch went over empty buckets.
+    var passedOver = false
     /// What could not be written yet.
     var pending = EvaluationBatch()
     var graphsWrittenAt = ContinuousClock.now

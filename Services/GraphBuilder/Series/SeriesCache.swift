@@ -67,8 +67,11 @@ struct SeriesCache: Sendable {
     func starts(owned: Set<Shard>) -> [String: Int64] {
         var endsMs: [Int64] = []
         for domain in self.domains.values {
-            if let clock = domain.clock, let pending = domain.nextPending(owned: owned) ?? domain.pendingStart(owned: owned)
-            { endsMs.append(clock.end(of: pending).milliseconds) }
+            // A bucket that is still open keeps nobody: it may stay so for ever.
+            guard let clock = domain.clock, let open = domain.scheduled?.openBucket,
+                let pending = domain.nextPending(owned: owned) ?? domain.pendingStart(owned: owned), pending < open
+            else { continue }
+            endsMs.append(clock.end(of: pending).milliseconds)
         }
         var starts: [String: Int64] = [:]
         for domain in self.domains.values {
@@ -76,7 +79,9 @@ struct SeriesCache: Sendable {
                 let first = domain.nodes.lazy.map(\.firstMs).min()
             else { continue }
             var start = clock.bucket(of: newest) + 1
-            for end in endsMs where end <= newest + clock.bucketMs { start = min(start, clock.bucket(of: max(end - 1, first))) }
+            for end in endsMs where end <= newest + clock.bucketMs {
+                start = min(start, clock.bucket(of: max(end - 1, first)))
+            }
             starts[domain.name] = start
         }
         return starts
@@ -84,7 +89,9 @@ struct SeriesCache: Sendable {
 
     /// What to read so that the window of a domain serves evaluations from bucket `start` on; nil when it does already.
     func plan(_ name: String, start: Int64) -> WindowPlan? {
-        guard let domain = self.domains[name], let clock = domain.clock, let newest = domain.newestMs else { return nil }
+        guard let domain = self.domains[name], let clock = domain.clock, let newest = domain.newestMs else {
+            return nil
+        }
         let firstMs = domain.nodes.lazy.map(\.firstMs).min() ?? newest
         let newestBucket = clock.bucket(of: newest)
         let slack = Int64(DomainSeries.slackBuckets)
@@ -130,7 +137,9 @@ struct SeriesCache: Sendable {
                 let base = start - Int64(domain.neededBuckets + DomainSeries.slackBuckets)
                 domain.window?.advance(to: max(window.base, base))
             }
-            if let window = domain.window { domain.window?.loadedEnd = max(window.loadedEnd, min(plan.loadedEnd, window.end)) }
+            if let window = domain.window {
+                domain.window?.loadedEnd = max(window.loadedEnd, min(plan.loadedEnd, window.end))
+            }
             domain.put(ticks)
         }
     }
