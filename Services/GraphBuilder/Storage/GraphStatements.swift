@@ -27,7 +27,10 @@ enum GraphStatements {
         ]
         queries.append(PostgresQuery(Self.replaceShortLived, events + keys))
         queries.append(PostgresQuery(Self.supersede, events + keys))
-        if !edges.isEmpty { queries.append(Self.upsert(edges.map(\.graph), edges.map(\.edge), revisions)) }
+        if !edges.isEmpty {
+            queries.append(Self.replaceSameEnd(edges.map(\.graph), edges.map(\.edge)))
+            queries.append(Self.upsert(edges.map(\.graph), edges.map(\.edge), revisions))
+        }
         return queries
     }
 
@@ -69,13 +72,34 @@ enum GraphStatements {
 
     private static let replaceShortLived = PostgresStatement(
         composed:
-            "DELETE FROM multi_layer_correlations c USING \(events) WHERE c.detected_at >= e.window_end AND \(goneOrChanged)")
+            "DELETE FROM multi_layer_correlations c USING \(events) WHERE c.detected_at >= e.window_end AND \(goneOrChanged)"
+    )
 
     private static let supersede = PostgresStatement(
         composed: """
             UPDATE multi_layer_correlations c SET superseded_at = e.window_end, revision = e.revision
             FROM \(events) WHERE \(goneOrChanged)
             """)
+
+    /// An owner that starts anew evaluates the last stored window ends again: a version that began at the same end and was
+    /// history already makes way for the one that is current now.
+    private static func replaceSameEnd(_ graphs: [CorrelationGraph], _ edges: [Edge]) -> PostgresQuery {
+        PostgresQuery(
+            """
+            DELETE FROM multi_layer_correlations c
+            USING unnest($1::smallint[], $2::text[], $3::smallint[], $4::bigint[], $5::bigint[], $6::text[],
+                         $7::timestamptz[]) AS i(shard, event_id, layer, source_node, target_node, estimator, window_end)
+            WHERE c.shard = i.shard AND c.event_id = i.event_id AND c.layer = i.layer
+              AND c.source_node = i.source_node AND c.target_node = i.target_node AND c.estimator = i.estimator
+              AND c.detected_at = i.window_end AND c.superseded_at IS NOT NULL
+            """,
+            [
+                .shardArray(graphs.map { Shard(event: $0.event) }), .textArray(graphs.map(\.event)),
+                .int16Array(edges.map { Int16($0.layer.rawValue) }), .nodeArray(edges.map(\.source.id)),
+                .nodeArray(edges.map(\.target.id)), .textArray(edges.map(\.estimator.rawValue)),
+                .timestampArray(edges.map(\.windowEnd)),
+            ])
+    }
 
     private static func upsert(
         _ graphs: [CorrelationGraph], _ edges: [Edge], _ revisions: [Shard: Int64]
