@@ -31,9 +31,12 @@ extension ProcessTests {
 
         private func waitUntilEvaluated(_ domain: String, _ stack: Stack) async throws {
             try await stack.eventually("\(domain) is evaluated", seconds: 120) {
-                let domains: Page<Domain> = try await stack.get("/v1/domains").json()
-                guard let found = domains.items.first(where: { $0.domain == domain }) else { return false }
-                return found.pendingBuckets == 0 && found.lastEvaluated != nil
+                let reply = try await stack.get("/v1/domains")
+                let domains: Page<Domain> = try reply.json()
+                guard let found = domains.items.first(where: { $0.domain == domain }),
+                    found.pendingBuckets == 0, found.lastEvaluated != nil
+                else { throw RunningProgram.Failure(description: reply.text) }
+                return true
             }
         }
 

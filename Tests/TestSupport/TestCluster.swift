@@ -60,11 +60,11 @@ public struct TestCluster: Sendable {
 
     public var dataFolder: String { self.folder + "/data" }
 
-    /// Durability is off: these clusters never outlive a test.
+    /// What is committed outlives a crash of the server, not of the machine: these clusters never outlive a test.
     public func startServer() throws {
         let options = [
             "-c listen_addresses=''", "-c unix_socket_directories='\(self.folder)'", "-c fsync=off",
-            "-c synchronous_commit=off", "-c full_page_writes=off", "-c max_connections=200", "-c shared_buffers=64MB",
+            "-c full_page_writes=off", "-c max_connections=200", "-c shared_buffers=64MB",
             "-c max_wal_size=1GB", "-c autovacuum=off", "-c logging_collector=off",
         ]
         try self.tools.run(

@@ -79,6 +79,10 @@ final class Stack: Sendable {
         if name == "gateway" {
             settings["TLS_CERTIFICATE_FILE"] = self.folder + "/server.pem"
             settings["TLS_KEY_FILE"] = self.folder + "/server-key.pem"
+            for upstream in ["graph-builder", "anomaly-propagation"] {
+                let key = "UPSTREAM_" + upstream.uppercased().replacingOccurrences(of: "-", with: "_")
+                settings[key] = "http://127.0.0.1:\(self.ports[upstream]?.http ?? 0)"
+            }
         }
         return settings.merging(changes) { $1 }
     }
