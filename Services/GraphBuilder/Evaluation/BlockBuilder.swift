@@ -27,12 +27,23 @@ struct BlockBuilder {
             length: length, values: values)
     }
 
-    /// Buckets the domain can offer at `bucket`, at most the required length.
+    /// A silence of the whole domain longer than this ends its history: nobody knows what a recording that was switched off
+    /// would have shown, and a value held for months would pass for a baseline.
+    static let silenceLimit = 30
+
+    /// Buckets the domain can offer at `bucket`: since its first data or its last long silence, at most the required length.
     private func length(_ domain: DomainSeries, bucket: Int64) -> Int? {
-        guard let scheduled = domain.scheduled else { return nil }
+        guard let scheduled = domain.scheduled, let window = domain.window else { return nil }
         let known = bucket - scheduled.firstBucket + 1
         guard known > 0 else { return nil }
-        return Int(min(Int64(WindowShape(profile: domain.profile).requiredLength), known))
+        let most = Int(min(Int64(WindowShape(profile: domain.profile).requiredLength), known))
+        var silent = 0
+        for back in 0..<most {
+            silent = window.shardMask(bucket - Int64(back)) == 0 ? silent + 1 : 0
+            // Whoever asks for a bucket inside the silence itself gets that one bucket.
+            if silent > Self.silenceLimit { return max(1, back + 1 - silent) }
+        }
+        return most
     }
 
     /// Own and partner nodes on the clocks on which they meet: one block for partners that are not coarser, and one for each
@@ -73,13 +84,14 @@ struct BlockBuilder {
         guard let clock = domain.clock, let window = domain.window else { return Array(repeating: .nan, count: count) }
         let assembler = Self.assembler(domain.profile, bucketMs: clock.bucketMs)
         let newest = clock.bucket(of: coarse.end(of: last).milliseconds) - 1
+        guard let offered = self.length(domain, bucket: newest) else { return Array(repeating: .nan, count: count) }
         var row: [Double] = []
         if coarse.bucketMs == clock.bucketMs {
-            let reach = min(count + 1, domain.neededBuckets)
+            let reach = min(count + 1, offered + 1)
             window.filled(slot: slot, through: newest, length: reach, fill: domain.profile.fill, into: &row)
             row = Array(repeating: .nan, count: count + 1 - reach) + row
         } else {
-            let oldest = newest + 1 - Int64(domain.neededBuckets)
+            let oldest = newest - Int64(offered)
             let fine = (oldest...newest).map { window.aggregate(slot: slot, bucket: $0) }
             var before: [Double] = []
             window.filled(slot: slot, through: oldest - 1, length: 1, fill: .last, into: &before)
