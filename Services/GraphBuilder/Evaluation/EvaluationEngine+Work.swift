@@ -184,6 +184,21 @@ extension EvaluationEngine {
     // MARK: Writing
 
     /// Writes what has been collected; what a stale owner collected is thrown away.
+    /// Stores what every detector has learnt by now, so that whoever comes next goes on where this replica stops. A crash costs
+    /// the buckets since the last regular state; nothing else.
+    func storeStates() async throws {
+        for (shard, domains) in self.detectors {
+            for (domain, state) in domains {
+                guard let end = self.learnt[shard]?[domain] else { continue }
+                self.pending.detectorStates.removeAll { $0.shard == shard && $0.domain == domain }
+                self.pending.detectorStates.append(
+                    EvaluationBatch.DetectorState(
+                        shard: shard, domain: domain, windowEnd: end, state: try state.encoded()))
+            }
+        }
+        try await self.flush(isCaughtUp: false)
+    }
+
     func flush(isCaughtUp: Bool) async throws {
         self.unstored.formUnion(self.unpublished)
         let graphsAreDue = isCaughtUp || ContinuousClock.now - self.graphsWrittenAt >= self.settings.graphInterval

@@ -49,6 +49,11 @@ final class EvaluationService: Service {
                 await group.waitForAll()
             }
         }
+        do {
+            try await self.engine.storeStates()
+        } catch {
+            self.logger.warning("states are not stored", metadata: ["error": "\(String(reflecting: error))"])
+        }
     }
 
     private func round() async {

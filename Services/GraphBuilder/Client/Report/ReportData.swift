@@ -85,6 +85,8 @@ struct ReportData: Encodable, Sendable {
     var layers: [LayerCount]
     var events: Int
     var strongest: [Edge]
+    /// The strongest edges with a lag: who moves first.
+    var leading: [Edge]
     var anomalies: Anomalies
     var propagation: Propagation?
     var forecasts: ForecastSummary

@@ -5,7 +5,8 @@ import Model
 struct ReportReader {
     /// Pages of a list read at most.
     static let pageLimit = 40
-    static let strongestPerLayer = 5
+    static let strongestPerLayer = 4
+    static let leadingEdges = 8
     static let topAnomalies = 8
 
     let client: GatewayClient
@@ -38,12 +39,14 @@ struct ReportReader {
         let strongest = Layer.allCases.flatMap { layer in
             edges.filter { $0.layer == layer }.prefix(Self.strongestPerLayer)
         }
+        let leading = edges.filter { $0.latencyMs > 0 }.prefix(Self.leadingEdges)
         let propagation = try await self.propagation(edges)
         let forecasts: Forecasts = try await self.client.get("/v1/forecasts?limit=1")
         let trial = RootCauseTrial(client: self.client, samples: self.samples, answersPath: self.answersPath)
         return ReportData(
             domains: domains.sorted { $0.domain < $1.domain }, replays: replays, layers: counts, events: events.count,
-            strongest: strongest, anomalies: try await self.anomalies(), propagation: propagation,
+            strongest: strongest, leading: Array(leading), anomalies: try await self.anomalies(),
+            propagation: propagation,
             forecasts: forecasts.summary, rootCauses: try await trial.run(domains: domains.map(\.domain)))
     }
 

@@ -58,19 +58,23 @@ struct ReportText {
     }
 
     private var edges: [String] {
+        ["STRONGEST EDGES of each layer"] + Self.table(self.data.strongest)
+            + ["", "WHO MOVES FIRST (the target follows the source after the lag)"] + Self.table(self.data.leading)
+    }
+
+    private static func table(_ edges: [Edge]) -> [String] {
         var table = TextTable([
             ("layer", .left), ("source", .left), ("target", .left), ("r", .right), ("95 % interval", .left),
             ("lag", .right), ("n_eff", .right), ("confidence", .right), ("estimator", .left),
         ])
-        for edge in self.data.strongest {
+        for edge in edges {
             table.add(
                 edge.layer.code, Self.short(edge.source), Self.short(edge.target), Figure.fixed(edge.score, 3),
                 "[\(Figure.fixed(edge.intervalLow, 3)), \(Figure.fixed(edge.intervalHigh, 3))]",
                 edge.lagBuckets == 0 && edge.latencyMs == 0 ? "0" : Figure.duration(milliseconds: edge.latencyMs),
                 Figure.fixed(edge.effectiveSize, 0), Figure.fixed(edge.confidence, 2), edge.estimator.rawValue)
         }
-        return ["STRONGEST EDGES (source moves first, target follows after the lag)"]
-            + (table.isEmpty ? ["  none"] : table.lines)
+        return table.isEmpty ? ["  none"] : table.lines
     }
 
     private var anomalies: [String] {
