@@ -33,6 +33,9 @@ extension ProcessTests {
             // Holds every writer of observations in the middle of its transaction.
             try await lock.runScript("BEGIN; LOCK TABLE observations IN EXCLUSIVE MODE")
             async let first = stack.observe(lines, idempotencyKey: key)
+            try await stack.eventually("the first request waits for the table", seconds: 10) {
+                try await !lock.query("SELECT 1 FROM pg_locks WHERE NOT granted AND locktype = 'relation'").isEmpty
+            }
             var second: Reply?
             try await stack.eventually("the second request is refused", seconds: 4) {
                 let reply = try await stack.observe(

@@ -8,6 +8,7 @@ extension ProcessTests {
     struct WholeWayTests {
         private struct Graph: Decodable {
             var id: String
+            var windowEnd: Timestamp
             var edges: [Edge]
             var layers: [LayerReport]
         }
@@ -17,6 +18,7 @@ extension ProcessTests {
         private struct Domain: Decodable {
             var domain: String
             var pendingBuckets: Int
+            var waitingBuckets: Int
             var lastEvaluated: Timestamp?
         }
 
@@ -34,7 +36,7 @@ extension ProcessTests {
                 let reply = try await stack.get("/v1/domains")
                 let domains: Page<Domain> = try reply.json()
                 guard let found = domains.items.first(where: { $0.domain == domain }),
-                    found.pendingBuckets == 0, found.lastEvaluated != nil
+                    found.pendingBuckets + found.waitingBuckets == 0, found.lastEvaluated != nil
                 else { throw RunningProgram.Failure(description: reply.text) }
                 return true
             }
@@ -55,7 +57,8 @@ extension ProcessTests {
             let common = (0..<420).map { _ in noise.next() }
             var lines: [String] = []
             for index in 3..<420 {
-                let time = ProcessTests.origin + Int64(index) * 1_000
+                // A day before all other domains, so that none of them is a partner this one would wait for.
+                let time = ProcessTests.origin - 86_400_000 + Int64(index) * 1_000
                 let shift = index >= 380 ? 60.0 : 0
                 lines.append(
                     Stack.line(
@@ -70,8 +73,16 @@ extension ProcessTests {
             let calm = Array(lines.prefix(2 * (370 - 3)))
             #expect(try await stack.observe(calm).status == 200)
             try await self.waitUntilEvaluated(domain, stack)
-            let reply = try await stack.get("/v1/correlation-graph?eventId=\(event)")
-            #expect(reply.status == 200, "\(reply.text)")
+            // Evaluated is one thing, published the next.
+            var answer: Reply?
+            let evaluated = try await stack.get("/v1/domains").json(Page<Domain>.self).items
+                .first { $0.domain == domain }?.lastEvaluated
+            try await stack.eventually("the graph of the last window is published") {
+                let reply = try await stack.get("/v1/correlation-graph?eventId=\(event)")
+                answer = reply
+                return try reply.json(Graph.self).windowEnd == evaluated
+            }
+            let reply = try #require(answer)
             let graph: Graph = try reply.json()
             let edge = try #require(graph.edges.first { $0.layer == .direct }, "\(reply.text.prefix(1_000))")
             #expect(edge.source.venue == "leads" && edge.target.venue == "follows" && edge.lagBuckets == 2)

@@ -58,6 +58,9 @@ final class Stack: Sendable {
         try await stack.runToEnd("graph-builder", ["migrate"])
         for name in Self.serviceNames { try stack.startService(name) }
         for name in Self.serviceNames { try await stack.waitUntilReady(name) }
+        // Its observations lie a millisecond apart, and years; nothing is to be learnt from ten thousand windows of them.
+        let declared = try await stack.put("/v1/domains/test", #"{"domain":"test","bucketMs":60000}"#)
+        guard declared.status < 300 else { throw RunningProgram.Failure(description: declared.text) }
         return stack
     }
 
