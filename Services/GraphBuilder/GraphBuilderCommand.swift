@@ -2,5 +2,7 @@ import ArgumentParser
 import ServiceRuntime
 
 @main struct GraphBuilderCommand: AsyncParsableCommand {
-    static let configuration = ServiceCommand<GraphBuilder>.configuration(adding: [ReplayCommand.self, ReportCommand.self])
+    static let configuration = ServiceCommand<GraphBuilder>.configuration(adding: [
+        ReplayCommand.self, ReportCommand.self,
+    ])
 }

@@ -106,7 +106,8 @@ enum Feed {
     private static func makePartitions(for observations: [Observation], _ connection: PostgresConnection) async throws {
         for day in Set(observations.map { floorDivide($0.time.milliseconds, 86_400_000) }).sorted() {
             let (from, to) = (
-                Timestamp(milliseconds: day * 86_400_000).rfc3339, Timestamp(milliseconds: (day + 1) * 86_400_000).rfc3339
+                Timestamp(milliseconds: day * 86_400_000).rfc3339,
+                Timestamp(milliseconds: (day + 1) * 86_400_000).rfc3339
             )
             try await connection.runScript(
                 PostgresStatement(

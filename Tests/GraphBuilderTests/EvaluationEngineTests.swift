@@ -8,7 +8,8 @@ import Testing
 @Suite("Evaluation engine")
 struct EvaluationEngineTests {
     static let profile = DomainProfile(
-        domain: "d", bucketMs: 60_000, presentBuckets: 30, baselineBuckets: 90, lagBuckets: 2, allowedLatenessMs: 120_000)
+        domain: "d", bucketMs: 60_000, presentBuckets: 30, baselineBuckets: 90, lagBuckets: 2,
+        allowedLatenessMs: 120_000)
     static let events = ["alpha", "beta", "gamma"]
 
     /// What a database holds after all of `batches` were stored and worked on one by one.
@@ -47,8 +48,10 @@ struct EvaluationEngineTests {
         var generator = SeededGenerator(seed: 11)
         for round in 0..<2 {
             // Shuffled within a minute more or less, cut into batches of random sizes.
-            let shuffled = all.map { ($0, $0.time.milliseconds + Int64.random(in: -60_000...60_000, using: &generator)) }
-                .sorted { $0.1 < $1.1 }.map(\.0)
+            let shuffled = all.map {
+                ($0, $0.time.milliseconds + Int64.random(in: -60_000...60_000, using: &generator))
+            }
+            .sorted { $0.1 < $1.1 }.map(\.0)
             var batches: [[Observation]] = []
             var rest = shuffled[...]
             while !rest.isEmpty {

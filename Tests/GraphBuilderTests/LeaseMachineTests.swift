@@ -11,7 +11,9 @@ struct LeaseMachineTests {
         return machine
     }
 
-    @Test("each of n replicas aims at 64 / n shards, rounded up", arguments: [(1, 64), (2, 32), (3, 22), (5, 13), (64, 1)])
+    @Test(
+        "each of n replicas aims at 64 / n shards, rounded up",
+        arguments: [(1, 64), (2, 32), (3, 22), (5, 13), (64, 1)])
     func target(alive: Int, expected: Int) {
         #expect(LeaseMachine.target(alive: alive) == expected)
         #expect(LeaseMachine.target(alive: alive) * alive >= Shard.count)
@@ -58,8 +60,10 @@ struct LeaseMachineTests {
     func plan() {
         #expect(Self.machine(holding: 64).plan(alive: 2).release == Shard.all[63])
         #expect(Self.machine(holding: 64).plan(alive: 2).claim == 0)
-        #expect(Self.machine(holding: 20).plan(alive: 2) == LeaseMachine.Plan(
-            renew: Array(Shard.all.prefix(20)), release: nil, claim: 12))
+        #expect(
+            Self.machine(holding: 20).plan(alive: 2)
+                == LeaseMachine.Plan(
+                    renew: Array(Shard.all.prefix(20)), release: nil, claim: 12))
     }
 
     @Test("any number of replicas ends with every shard held once", arguments: [1, 2, 3, 7, 64, 100])

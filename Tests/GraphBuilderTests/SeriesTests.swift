@@ -85,7 +85,8 @@ struct SeriesTests {
         #expect(ClockRule.width(times: [regular, slower]) == 100_000)
         #expect(ClockRule.width(times: [Array(regular.prefix(30))]) == nil)
         // More data of another rhythm after the moment change nothing.
-        #expect(ClockRule.width(times: [regular + (0..<100).map { 2_400_000 + $0 }]) == ClockRule.width(times: [regular]))
+        #expect(
+            ClockRule.width(times: [regular + (0..<100).map { 2_400_000 + $0 }]) == ClockRule.width(times: [regular]))
     }
 
     @Test("pending work is found per shard: evaluated ones are passed over, new ones start at their first data")

@@ -23,7 +23,8 @@ struct BlockBuilder {
             }
         }
         return SeriesBlock(
-            nodes: domain.order.map { domain.nodes[$0].key }, bucketMs: clock.bucketMs, windowEnd: clock.end(of: bucket),
+            nodes: domain.order.map { domain.nodes[$0].key }, bucketMs: clock.bucketMs,
+            windowEnd: clock.end(of: bucket),
             length: length, values: values)
     }
 
@@ -66,7 +67,9 @@ struct BlockBuilder {
             var rows: [(key: NodeKey, values: [Double])] = []
             for member in [domain] + partners {
                 for slot in member.order {
-                    rows.append((member.nodes[slot].key, self.row(member, slot: slot, coarse: coarse, last: last, count: count)))
+                    rows.append(
+                        (member.nodes[slot].key, self.row(member, slot: slot, coarse: coarse, last: last, count: count))
+                    )
                 }
             }
             rows.sort { $0.key < $1.key }

@@ -46,8 +46,9 @@ extension EvaluationEngine {
         status.newestObservation = Timestamp(milliseconds: scheduled.newestMs)
         status.watermark = Timestamp(milliseconds: scheduled.watermarkMs)
         var pending = self.pendingHere(domain, open: scheduled.openBucket)
-        if pending > 0, case .wait(let awaited) = self.schedule.step(
-            name, next: domain.nextPending(owned: Set(self.owned.keys)))
+        if pending > 0,
+            case .wait(let awaited) = self.schedule.step(
+                name, next: domain.nextPending(owned: Set(self.owned.keys)))
         {
             status.waitingBuckets = pending
             status.waitsFor = awaited
@@ -85,7 +86,7 @@ extension EvaluationEngine {
         let others = Set(domain.nodes.map(\.shard)).filter { self.owned[$0] == nil }
         guard !others.isEmpty else { return 0 }
         var count = 0
-        for bucket in window.base..<min(open, window.loadedEnd) {
+        for bucket in window.base..<max(window.base, min(open, window.loadedEnd)) {
             let mask = window.shardMask(bucket)
             guard mask & others.mask != 0 else { continue }
             let end = clock.end(of: bucket)

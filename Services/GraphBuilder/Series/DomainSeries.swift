@@ -128,11 +128,10 @@ struct DomainSeries: Sendable {
         guard let window, var bucket = self.pendingStart(owned: owned) else { return nil }
         let mask = owned.mask
         while let occupied = window.firstOccupied(from: bucket, mask: mask) {
-            if self.dueShards(at: occupied, owned: owned).isEmpty {
-                bucket = occupied + 1
-            } else {
+            guard self.dueShards(at: occupied, owned: owned).isEmpty else {
                 return occupied
             }
+            bucket = occupied + 1
         }
         return nil
     }

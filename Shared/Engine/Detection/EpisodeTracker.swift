@@ -89,7 +89,8 @@ public struct EpisodeTracker: Sendable, Codable, Equatable {
             self.runs[subject] = run
             return
         }
-        Self.absorb(finding, into: &self.runs.values[index], openAfter: self.openAfter, at: windowEnd, changes: &changes)
+        Self.absorb(
+            finding, into: &self.runs.values[index], openAfter: self.openAfter, at: windowEnd, changes: &changes)
     }
 
     /// Two findings about one subject in one bucket count once; the stronger is kept.

@@ -77,7 +77,9 @@ public enum ServiceCommand<Definition: ServiceDefinition> {
             let settings = try ServiceCommand.loadSettings()
             do {
                 _ = try settings.database()
-                if let path = settings.optionalText("CALLER_TOKEN_SECRET_FILE") { _ = try CallerTokenSecrets(path: path) }
+                if let path = settings.optionalText("CALLER_TOKEN_SECRET_FILE") {
+                    _ = try CallerTokenSecrets(path: path)
+                }
             } catch let error as SettingsError {
                 throw ServiceCommand.refuse(error)
             } catch {
@@ -90,7 +92,8 @@ public enum ServiceCommand<Definition: ServiceDefinition> {
 
     struct PrintConfig: ParsableCommand {
         static var configuration: CommandConfiguration {
-            CommandConfiguration(commandName: "print-config", abstract: "Show the configuration in force, without secrets.")
+            CommandConfiguration(
+                commandName: "print-config", abstract: "Show the configuration in force, without secrets.")
         }
 
         @Flag(help: "Print the table of all keys as Markdown instead.") var table = false

@@ -22,7 +22,8 @@ public struct QueryParameters: Sendable {
         for piece in pieces {
             let halves = piece.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             func decoded(_ text: Substring) -> String? { text.replacing("+", with: " ").removingPercentEncoding }
-            guard let first = halves.first, let name = decoded(first), let value = decoded(halves.count > 1 ? halves[1] : "")
+            guard let first = halves.first, let name = decoded(first),
+                let value = decoded(halves.count > 1 ? halves[1] : "")
             else { throw Problem(.invalidRequest, detail: "the query is not valid percent-encoded UTF-8") }
             guard known.contains(name) else {
                 throw Problem(.invalidRequest, detail: "\(name.prefix(64)) is not a parameter of this route")
@@ -51,7 +52,8 @@ public struct QueryParameters: Sendable {
         guard let text = self.text(name) else { return value }
         guard let number = Int(text), range.contains(number) else {
             throw Problem(
-                .invalidRequest, detail: "\(name) must be a whole number from \(range.lowerBound) to \(range.upperBound)")
+                .invalidRequest,
+                detail: "\(name) must be a whole number from \(range.lowerBound) to \(range.upperBound)")
         }
         return number
     }

@@ -1,8 +1,8 @@
+import CoreMetrics
 import Hummingbird
 import HummingbirdCore
 import Instrumentation
 import Logging
-import CoreMetrics
 import NIOCore
 import Postgres
 import ServiceLifecycle

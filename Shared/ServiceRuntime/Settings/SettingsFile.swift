@@ -9,7 +9,8 @@ enum SettingsFile {
 
     static func read(_ path: String) throws(SettingsError) -> [String: String] {
         func fail(_ rule: String) -> SettingsError { SettingsError(faults: ["CONFIG_FILE \(path) \(rule)"]) }
-        guard let handle = FileHandle(forReadingAtPath: path), let data = try? handle.read(upToCount: Self.byteLimit + 1)
+        guard let handle = FileHandle(forReadingAtPath: path),
+            let data = try? handle.read(upToCount: Self.byteLimit + 1)
         else { throw fail("cannot be read") }
         guard data.count <= Self.byteLimit, let text = String(data: data, encoding: .utf8) else {
             throw fail("must be UTF-8 text of at most 1 MiB")

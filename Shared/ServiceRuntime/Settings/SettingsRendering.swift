@@ -19,7 +19,8 @@ extension Setting {
             + table.map { setting in
                 let value = setting.defaultValue.map { "`\($0)`" } ?? (setting.isRequired ? "required" : "none")
                 let rule = setting.summary.replacing("|", with: "\\|")
-                return "| `\(setting.name)` | \(value) | \(setting.unit) | \(rule)\(setting.isSecret ? " Secret." : "") |"
+                return
+                    "| `\(setting.name)` | \(value) | \(setting.unit) | \(rule)\(setting.isSecret ? " Secret." : "") |"
             }.joined(separator: "\n")
     }
 }

@@ -19,7 +19,8 @@ public struct LineLogHandler: LogHandler {
     /// - Parameter write: gets whole lines with their line feed; the default is one `write(2)` to standard error each.
     public init(
         label: String, service: String, level: Logger.Level, format: LogFormat,
-        metadataProvider: Logger.MetadataProvider? = nil, write: @escaping @Sendable (String) -> Void = Self.toStandardError
+        metadataProvider: Logger.MetadataProvider? = nil,
+        write: @escaping @Sendable (String) -> Void = Self.toStandardError
     ) {
         self.label = label
         self.service = service
