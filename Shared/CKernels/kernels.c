@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-// The three inner loops of the engine, compiled for several instruction sets and chosen when the program is loaded.
+// The inner loops of the engine, compiled for several instruction sets and chosen when the program is loaded.
 // Swift has no such attribute, and a BLAS that does not know the processor falls back to its oldest kernels.
 #if defined(__x86_64__)
 #define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
@@ -103,4 +103,23 @@ CLONES void kernel_products(
             STORE32(out + 3 * cStride, s30);
         }
     }
+}
+
+CLONES void kernel_scores(
+    float *c, ptrdiff_t rows, ptrdiff_t width, const float *rowMeans, const float *rowInverses,
+    const float *columnMeans, const float *columnInverses, float *largest) {
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        float *line = c + i * width, *top = largest + i * width;
+        const float mean = rowMeans[i], inverse = rowInverses[i];
+        for (ptrdiff_t j = 0; j < width; j++) {
+            float score = (line[j] - mean * columnMeans[j]) * (inverse * columnInverses[j]);
+            line[j] = score;
+            float strength = __builtin_fabsf(score);
+            top[j] = strength > top[j] ? strength : top[j];
+        }
+    }
+}
+
+CLONES void kernel_pack(const double *x, ptrdiff_t count, double scale, float *target, ptrdiff_t stride) {
+    for (ptrdiff_t t = 0; t < count; t++) target[t * stride] = (float)(x[t] * scale);
 }

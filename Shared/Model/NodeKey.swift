@@ -44,13 +44,14 @@ public struct NodeKey: Hashable, Sendable, Codable {
 extension NodeKey: Comparable {
     /// By the bytes of the names, the same on every machine and in every locale.
     public static func < (left: Self, right: Self) -> Bool {
-        for (first, second) in [
-            (left.domain, right.domain), (left.event, right.event), (left.market, right.market),
-            (left.venue, right.venue),
-        ] where first != second {
-            return first.utf8.lexicographicallyPrecedes(second.utf8)
-        }
-        return false
+        if left.domain != right.domain { return Self.precedes(left.domain, right.domain) }
+        if left.event != right.event { return Self.precedes(left.event, right.event) }
+        if left.market != right.market { return Self.precedes(left.market, right.market) }
+        return Self.precedes(left.venue, right.venue)
+    }
+
+    private static func precedes(_ left: String, _ right: String) -> Bool {
+        left.utf8.lexicographicallyPrecedes(right.utf8)
     }
 }
 

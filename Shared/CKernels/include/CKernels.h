@@ -17,4 +17,33 @@ void kernel_products(
     const float *a, ptrdiff_t aStride, const float *b, ptrdiff_t bStride, ptrdiff_t rows, ptrdiff_t columns,
     ptrdiff_t depth, float *c, ptrdiff_t cStride);
 
+/// C[i][j] becomes (C[i][j] - rowMeans[i] * columnMeans[j]) * rowInverses[i] * columnInverses[j]; `largest` keeps the largest
+/// |C[i][j]| so far. `width` is a multiple of 16 and the length of a line of both.
+void kernel_scores(
+    float *c, ptrdiff_t rows, ptrdiff_t width, const float *rowMeans, const float *rowInverses,
+    const float *columnMeans, const float *columnInverses, float *largest);
+
+/// target[t * stride] = x[t] * scale.
+void kernel_pack(const double *x, ptrdiff_t count, double scale, float *target, ptrdiff_t stride);
+
+/// The middle value, or the mean of the two middle ones, of `count` > 0 finite values.
+double kernel_median(const double *x, ptrdiff_t count);
+
+/// range = {median - 3 s, median + 3 s, largest |x|}, where s is 1.4826 MAD, or 1.2533 x the mean absolute deviation where
+/// the MAD is 0. Returns how many values differ from the median. `scratch` holds `count` values.
+ptrdiff_t kernel_clip_range(const double *x, ptrdiff_t count, double *scratch, double *range);
+
+/// values = x clipped to range[0] ... range[1] less the mean of its last `window` values; prefix sums (`length` + 1) of
+/// those and of their squares. The same bits on every machine.
+void kernel_centre(
+    const double *x, ptrdiff_t length, ptrdiff_t window, const double *range, double *values, double *sums,
+    double *squares);
+
+/// For lags 0 ... `lags`, `stride` apart: factors[0] and [1] sum * scale / sqrt(n) and 1 / (centred norm * scale) of the
+/// leader's window, factors[2] and [3] of the follower's; lags without change are left as they are. Returns the largest
+/// 1 + sum^2 / n / centred energy.
+double kernel_lag_factors(
+    const double *sums, const double *squares, ptrdiff_t length, ptrdiff_t window, ptrdiff_t lags, double scale,
+    float *const *factors, ptrdiff_t stride);
+
 #endif

@@ -9,8 +9,12 @@ public enum Evaluation {
     /// float; what survives costs the same per pair in Double, and the baseline's length where the lag is chosen on it.
     public static func evaluate(_ input: EvaluationInput) -> [EventEvaluation] {
         var run = EvaluationRun(input)
-        run.scanOwnDomain()
-        run.scanPartners()
+        if run.scanTogether() {
+            run.scanPartners(input.partners.dropFirst())
+        } else {
+            run.scanOwnDomain()
+            run.scanPartners(input.partners[...])
+        }
         return run.results()
     }
 }
@@ -36,6 +40,26 @@ private struct EvaluationRun {
         return state != .failed && state != .standby
     }
 
+    /// Scans both at once where the first partner's clock and own series are those of the domain itself.
+    mutating func scanTogether() -> Bool {
+        // Raw ticks are kept by the rows of the domain's own block.
+        guard self.input.ticks.isEmpty, Layer.allCases.allSatisfy({ self.isComputed($0) }),
+            let partner = self.input.partners.first,
+            self.input.block.nodes.allSatisfy({ $0.domain == self.input.domain }),
+            Self.isAscending(self.input.block.nodes), Self.isAscending(partner.block.nodes),
+            let joined = JoinedBlock(self.input, partner, events: Set(self.events))
+        else { return false }
+        let numbers = NodeNumbers(nodes: joined.block.nodes, askedEvents: self.events)
+        // A node of another domain may bear the name of an asked event.
+        let rows = joined.own.filter { numbers.asked[$0] >= 0 }
+        let others = joined.block.nodes.indices.filter { numbers.asked[$0] < 0 }
+        guard rows.count + others.count == joined.block.nodes.count else { return false }
+        self.scan(
+            SeriesPanel(block: joined.block, shape: self.input.shape), numbers, Set(Layer.allCases), rows, others,
+            pairsWithinRows: true)
+        return true
+    }
+
     mutating func scanOwnDomain() {
         let layers = Set([Layer.direct, .crossMarket, .crossEvent].filter { self.isComputed($0) })
         let block = self.input.block
@@ -55,9 +79,9 @@ private struct EvaluationRun {
             SeriesPanel(block: block, shape: self.input.shape), numbers, layers, rows, others, pairsWithinRows: true)
     }
 
-    mutating func scanPartners() {
+    mutating func scanPartners(_ partners: ArraySlice<PartnerBlock>) {
         guard self.isComputed(.crossDomain) else { return }
-        for partner in self.input.partners {
+        for partner in partners {
             let nodes = partner.block.nodes
             guard Self.isAscending(nodes) else {
                 self.failures[.crossDomain] = "the partner series are not in ascending order of nodes"
@@ -81,7 +105,7 @@ private struct EvaluationRun {
         pairsWithinRows: Bool
     ) {
         guard !rows.isEmpty, panel.block.length > 1 else { return }
-        let scan = PairScan(
+        var scan = PairScan(
             panel: panel, numbers: numbers, thresholds: self.input.thresholds, layers: layers,
             events: self.events.count, settlesAll: self.input.includesRejected)
         scan.run(rows: rows, others: others, pairsWithinRows: pairsWithinRows)
@@ -133,9 +157,9 @@ private struct EvaluationRun {
             evaluation.accepted += Self.strongest(edges)
             if self.input.includesRejected { evaluation.rejected += Self.strongest(outcome.rejected) }
         }
-        let neighbours = CommonNeighbours(edges: evaluation.accepted, thresholds: self.input.thresholds)
-        for index in evaluation.accepted.indices {
-            evaluation.accepted[index].explainedBy = neighbours.explanation(of: evaluation.accepted[index])
+        var neighbours = CommonNeighbours(edges: evaluation.accepted, thresholds: self.input.thresholds)
+        for (index, node) in neighbours.explanations().enumerated() where node != nil {
+            evaluation.accepted[index].explainedBy = node
         }
         return evaluation
     }
@@ -147,13 +171,16 @@ private struct EvaluationRun {
     }
 
     private static func strongest(_ edges: [Edge]) -> [Edge] {
-        let ranked = edges.sorted { left, right in
-            if left.weight != right.weight { return left.weight > right.weight }
+        // Positions are cheaper to move than edges.
+        let weights = edges.map(\.weight)
+        let ranked = edges.indices.sorted { left, right in
+            if weights[left] != weights[right] { return weights[left] > weights[right] }
+            let (left, right) = (edges[left], edges[right])
             if left.source != right.source { return left.source < right.source }
             if left.target != right.target { return left.target < right.target }
             return left.estimator.rawValue < right.estimator.rawValue
         }
-        return Array(ranked.prefix(EventEvaluation.acceptedPerLayer))
+        return ranked.prefix(EventEvaluation.acceptedPerLayer).map { edges[$0] }
     }
 
     private static func strongest(_ pairs: [RejectedPair]) -> [RejectedPair] {

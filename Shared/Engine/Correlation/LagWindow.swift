@@ -5,19 +5,20 @@ import CKernels
 /// One stretch of `length` buckets of each of n series. At lag l >= 0 the leader is read over
 /// `length - n(l) - l ..< length - l` and the follower over `length - n(l) ..< length`, where n(l) is the window or, in a
 /// shorter stretch, what is left.
-struct LagWindow {
+final class LagWindow {
     let count: Int
     let length: Int
     /// Buckets of the window at lag 0.
     let window: Int
     /// n x length, row by row.
-    var values: [Double]
-    /// n x length, 1 where a value is known; empty while no series misses any.
-    var known: [Double]
+    let values: UnsafeMutablePointer<Double>
     /// n x (length + 1) prefix sums of values and of their squares.
-    var sums: [Double]
-    var squares: [Double]
-    var states: [SeriesState]
+    let sums: UnsafeMutablePointer<Double>
+    let squares: UnsafeMutablePointer<Double>
+    let states: UnsafeMutablePointer<SeriesState>
+    /// n x length, 1 where a value is known; empty while no series misses any.
+    private var known: [Double] = []
+    private let scratch: UnsafeMutablePointer<Double>
 
     struct SeriesState {
         var isConstant = false
@@ -28,6 +29,9 @@ struct LagWindow {
         var size = 0
         /// Whether the row holds values yet.
         var isPrepared = false
+
+        /// Known in every bucket, and something to correlate.
+        var isPlain: Bool { !self.isConstant && !self.isShort && !self.isMissing }
     }
 
     /// Room for all series; rows are filled by ``prepare(_:from:)``.
@@ -35,11 +39,18 @@ struct LagWindow {
         self.count = count
         self.length = length
         self.window = min(window, length)
-        self.values = [Double](repeating: 0, count: count * length)
-        self.known = []
-        self.sums = [Double](repeating: 0, count: count * (length + 1))
-        self.squares = [Double](repeating: 0, count: count * (length + 1))
-        self.states = [SeriesState](repeating: SeriesState(), count: count)
+        // Rows are written before they are read: one piece of memory, not cleared.
+        self.values = .allocate(capacity: count * length + 2 * count * (length + 1) + 2 * length)
+        self.sums = self.values + count * length
+        self.squares = self.sums + count * (length + 1)
+        self.scratch = self.squares + count * (length + 1)
+        self.states = .allocate(capacity: count)
+        self.states.initialize(repeating: SeriesState(), count: count)
+    }
+
+    deinit {
+        self.values.deallocate()
+        self.states.deallocate()
     }
 
     /// n(l): buckets both series can have at a lag.
@@ -49,68 +60,76 @@ struct LagWindow {
     /// Clips, centres and sums one series.
     ///
     /// - Parameter source: its `length` values; not finite where nothing is known.
-    mutating func prepare(_ row: Int, from source: UnsafePointer<Double>, scratch: UnsafeMutableBufferPointer<Double>) {
+    func prepare(_ row: Int, from source: UnsafePointer<Double>) {
         var state = SeriesState()
         state.isPrepared = true
-        var total = 0.0
-        var extreme = 0.0
-        for t in 0..<self.length {
-            guard source[t].isFinite else {
-                state.isMissing = true
-                continue
-            }
-            guard t >= self.length - self.window else { continue }
-            scratch[state.size] = source[t]
-            extreme = max(extreme, abs(source[t]))
-            state.size += 1
-        }
+        // A sum of products with 0 is 0 unless a value is not finite.
+        var trace = 0.0
+        for t in 0..<self.length { trace += source[t] * 0 }
+        state.isMissing = trace != 0
         defer { self.states[row] = state }
+        var present = source + (self.length - self.window)
+        state.size = self.window
+        if state.isMissing {
+            self.markMissing(row, source)
+            var size = 0
+            for t in 0..<self.window where present[t].isFinite {
+                self.scratch[size] = present[t]
+                size += 1
+            }
+            state.size = size
+            present = UnsafePointer(self.scratch)
+        }
+        let (values, sums) = (self.values + row * self.length, self.sums + row * (self.length + 1))
+        let squares = self.squares + row * (self.length + 1)
         guard state.size > 0 else {
             state.isShort = true
-            self.markMissing(row, source)
+            values.update(repeating: 0, count: self.length)
+            sums.update(repeating: 0, count: self.length + 1)
+            squares.update(repeating: 0, count: self.length + 1)
             return
         }
-        let bounds = ClipBounds(UnsafeMutableBufferPointer(rebasing: scratch[0..<state.size]))
-        for t in self.length - self.window..<self.length where source[t].isFinite { total += bounds.clip(source[t]) }
-        // In two steps, so that a large offset costs no digits.
-        let rough = total / Double(state.size)
-        var rest = 0.0
-        for t in self.length - self.window..<self.length where source[t].isFinite {
-            rest += bounds.clip(source[t]) - rough
-        }
-        let mean = rough + rest / Double(state.size)
-        self.store(row, source, bounds, mean)
-        let energy =
-            self.squares[row * (self.length + 1) + self.length]
-            - self.squares[row * (self.length + 1) + self.length - self.window]
-        // Deviations of a few units in the last place of the largest value are rounding, not change.
-        let grain = 4 * Double.ulpOfOne * extreme
-        state.isConstant = energy <= Double(state.size) * grain * grain
-        state.isShort = min(bounds.informative, state.size) < 10
-        if state.isMissing { self.markMissing(row, source) }
-    }
-
-    private mutating func store(_ row: Int, _ source: UnsafePointer<Double>, _ bounds: ClipBounds, _ mean: Double) {
-        let length = self.length
-        self.values.withUnsafeMutableBufferPointer { values in
-            self.sums.withUnsafeMutableBufferPointer { sums in
-                self.squares.withUnsafeMutableBufferPointer { squares in
-                    var sum = 0.0
-                    var square = 0.0
-                    for t in 0..<length {
-                        let value = source[t].isFinite ? bounds.clip(source[t]) - mean : 0
-                        values[row * length + t] = value
-                        sum += value
-                        square += value * value
-                        sums[row * (length + 1) + t + 1] = sum
-                        squares[row * (length + 1) + t + 1] = square
-                    }
+        let bounds = ClipBounds(present, count: state.size, scratch: self.scratch + self.length)
+        if state.isMissing {
+            self.centre(source, bounds, present, state.size, values, sums, squares)
+        } else {
+            withUnsafeBytes(of: bounds.range) { range in
+                range.withMemoryRebound(to: Double.self) {
+                    kernel_centre(source, self.length, self.window, $0.baseAddress, values, sums, squares)
                 }
             }
         }
+        let energy = squares[self.length] - squares[self.length - self.window]
+        // Deviations of a few units in the last place of the largest value are rounding, not change.
+        let grain = 4 * Double.ulpOfOne * bounds.range.extreme
+        state.isConstant = energy <= Double(state.size) * grain * grain
+        state.isShort = min(bounds.informative, state.size) < 10
     }
 
-    private mutating func markMissing(_ row: Int, _ source: UnsafePointer<Double>) {
+    /// What the kernel does, for a series with missing values: they stay 0.
+    private func centre(
+        _ source: UnsafePointer<Double>, _ bounds: ClipBounds, _ present: UnsafePointer<Double>, _ size: Int,
+        _ values: UnsafeMutablePointer<Double>, _ sums: UnsafeMutablePointer<Double>,
+        _ squares: UnsafeMutablePointer<Double>
+    ) {
+        var total = 0.0
+        for t in 0..<size { total += bounds.clip(present[t]) }
+        let rough = total / Double(size)
+        var rest = 0.0
+        for t in 0..<size { rest += bounds.clip(present[t]) - rough }
+        let mean = rough + rest / Double(size)
+        var (sum, square) = (0.0, 0.0)
+        (sums[0], squares[0]) = (0, 0)
+        for t in 0..<self.length {
+            let value = source[t].isFinite ? bounds.clip(source[t]) - mean : 0
+            values[t] = value
+            sum += value
+            square += value * value
+            (sums[t + 1], squares[t + 1]) = (sum, square)
+        }
+    }
+
+    private func markMissing(_ row: Int, _ source: UnsafePointer<Double>) {
         if self.known.isEmpty { self.known = [Double](repeating: 1, count: self.count * self.length) }
         for t in 0..<self.length where !source[t].isFinite { self.known[row * self.length + t] = 0 }
     }
@@ -163,11 +182,9 @@ extension LagWindow {
         var product = LagProduct(
             score: 0, overlap: size, leaderEnergy: leaderEnergy, followerEnergy: followerEnergy)
         guard product.isDefined else { return product }
-        let cross = self.values.withUnsafeBufferPointer { values -> Double in
-            guard let base = values.baseAddress else { return 0 }
-            return kernel_product(
-                base + leader * self.length + leaderStart, base + follower * self.length + followerStart, size)
-        }
+        let cross = kernel_product(
+            self.values + leader * self.length + leaderStart, self.values + follower * self.length + followerStart,
+            size)
         let covariance = cross - leaderSum * followerSum / Double(size)
         product.score = min(1, max(-1, covariance / (leaderEnergy * followerEnergy).squareRoot())).roundedToNine
         return product

@@ -8,22 +8,31 @@ struct NodeNumbers {
     /// Position of the node's event among the asked ones; -1 when it was not asked.
     let asked: [Int32]
 
+    /// - Parameter nodes: ascending, so equal domains, events and markets lie side by side.
     init(nodes: [NodeKey], askedEvents: [String]) {
-        func numbered(_ name: (NodeKey) -> String) -> [Int32] {
-            var numbers: [String: Int32] = [:]
-            return nodes.map { node in
-                let text = name(node)
-                if let number = numbers[text] { return number }
-                numbers[text] = Int32(numbers.count)
-                return Int32(numbers.count - 1)
-            }
-        }
-        self.event = numbered(\.event)
-        self.market = numbered(\.market)
-        self.domain = numbered(\.domain)
         var positions: [String: Int32] = [:]
         for (position, event) in askedEvents.enumerated() { positions[event] = Int32(position) }
-        self.asked = nodes.map { positions[$0.event] ?? -1 }
+        var domains: [Int32] = [], events: [Int32] = [], markets: [Int32] = [], asked: [Int32] = []
+        domains.reserveCapacity(nodes.count)
+        events.reserveCapacity(nodes.count)
+        markets.reserveCapacity(nodes.count)
+        asked.reserveCapacity(nodes.count)
+        var (domain, event, market, position): (Int32, Int32, Int32, Int32) = (0, 0, 0, -1)
+        for index in nodes.indices {
+            let isNewDomain = index == 0 || nodes[index].domain != nodes[index - 1].domain
+            let isNewEvent = isNewDomain || nodes[index].event != nodes[index - 1].event
+            if isNewDomain { domain += 1 }
+            if isNewEvent {
+                event += 1
+                position = positions[nodes[index].event] ?? -1
+            }
+            if isNewEvent || nodes[index].market != nodes[index - 1].market { market += 1 }
+            domains.append(domain)
+            events.append(event)
+            markets.append(market)
+            asked.append(position)
+        }
+        (self.domain, self.event, self.market, self.asked) = (domains, events, markets, asked)
     }
 
     @inline(__always)

@@ -1,15 +1,5 @@
+import CKernels
 import Model
-
-/// Mean term and 1 / centred norm of each row of a tile, by lag: index lag x width + row.
-struct LagFactors {
-    var means: [Float]
-    var inverses: [Float]
-
-    init(count: Int) {
-        self.means = [Float](repeating: 0, count: count)
-        self.inverses = self.means
-    }
-}
 
 /// Some rows of a panel in float, bucket by bucket, so that a lag is only an offset. Rows that cannot be screened (constant,
 /// short, with missing values) stay 0.
@@ -23,8 +13,8 @@ final class PackedRows {
     private(set) var values: [Float]
     /// K x width: autocorrelations times sqrt(1 - k/n), whose products sum to what the effective size needs.
     private(set) var memories: [Float]
-    private(set) var leader: LagFactors
-    private(set) var follower: LagFactors
+    /// By lag, then row: mean term and 1 / centred norm of the leader, then those of the follower; each (L + 1) x width.
+    private(set) var factors: [Float]
     /// kappa of each row, 1 or more.
     private(set) var conditions: [Float]
 
@@ -34,56 +24,57 @@ final class PackedRows {
         self.paddedCount = (rows.count + 3) / 4 * 4
         self.values = [Float](repeating: 0, count: panel.present.length * self.width)
         self.memories = [Float](repeating: 0, count: panel.autocorrelationLags * self.width)
-        self.leader = LagFactors(count: (panel.shape.lag + 1) * self.width)
-        self.follower = self.leader
+        self.factors = [Float](repeating: 0, count: 4 * (panel.shape.lag + 1) * self.width)
         self.conditions = [Float](repeating: 1, count: rows.count)
         for (position, row) in rows.enumerated() { self.load(row, at: position, from: panel) }
     }
 
     private func load(_ row: Int, at position: Int, from panel: SeriesPanel) {
         panel.preparePresent(row)
-        let state = panel.present.states[row]
-        guard !state.isConstant, !state.isShort, !state.isMissing else { return }
-        let length = panel.present.length
-        let window = panel.present.window
-        let energy = panel.present.moments(row, from: length - window, count: window).energy
+        guard panel.present.states[row].isPlain else { return }
+        let present = panel.present
+        let length = present.length
+        let energy = present.moments(row, from: length - present.window, count: present.window).energy
         guard energy > 0 else { return }
         let scale = 1 / energy.squareRoot()
         let width = self.width
         self.values.withUnsafeMutableBufferPointer { target in
-            panel.present.values.withUnsafeBufferPointer { source in
-                for t in 0..<length { target[t &* width &+ position] = Float(source[row * length + t] * scale) }
+            guard let target = target.baseAddress else { return }
+            kernel_pack(present.values + row * length, length, scale, target + position, width)
+        }
+        self.conditions[position] = Float(self.loadFactors(row, at: position, from: panel, scale).squareRoot())
+        let correlations = panel.autocorrelation(row)
+        panel.memoryWeights.withUnsafeBufferPointer { weights in
+            self.memories.withUnsafeMutableBufferPointer { memories in
+                for k in weights.indices { memories[k &* width &+ position] = Float(correlations[k] * weights[k]) }
             }
         }
-        var condition = 1.0
-        for lag in 0...panel.shape.lag {
-            let overlap = panel.present.overlap(atLag: lag)
-            guard overlap > 1 else { continue }
-            for isLeader in [true, false] {
-                let start = isLeader ? length - overlap - lag : length - overlap
-                let (sum, energy) = panel.present.moments(row, from: start, count: overlap)
-                guard energy > 0 else { continue }
-                let mean = Float(sum * scale / Double(overlap).squareRoot())
-                let inverse = Float(1 / (energy.squareRoot() * scale))
-                condition = max(condition, 1 + sum * sum / Double(overlap) / energy)
-                if isLeader {
-                    self.leader.means[lag * width + position] = mean
-                    self.leader.inverses[lag * width + position] = inverse
-                } else {
-                    self.follower.means[lag * width + position] = mean
-                    self.follower.inverses[lag * width + position] = inverse
+    }
+
+    private func loadFactors(_ row: Int, at position: Int, from panel: SeriesPanel, _ scale: Double) -> Double {
+        let present = panel.present
+        let (sums, squares) = (
+            present.sums + row * (present.length + 1), present.squares + row * (present.length + 1)
+        )
+        let width = self.width
+        let lags = panel.shape.lag
+        return self.factors.withUnsafeMutableBufferPointer { factors in
+            guard let base = factors.baseAddress else { return 1 }
+            let size = (lags + 1) * width
+            var starts: InlineFactors = (
+                base + position, base + size + position, base + 2 * size + position, base + 3 * size + position
+            )
+            return withUnsafeBytes(of: &starts) { bytes in
+                bytes.withMemoryRebound(to: UnsafeMutablePointer<Float>?.self) {
+                    kernel_lag_factors(
+                        sums, squares, present.length, present.window, lags, scale, $0.baseAddress, width)
                 }
             }
         }
-        self.conditions[position] = Float(condition.squareRoot())
-        self.loadMemory(row, at: position, from: panel)
     }
 
-    private func loadMemory(_ row: Int, at position: Int, from panel: SeriesPanel) {
-        let weights = panel.memoryWeights
-        let width = self.width
-        _ = panel.withAutocorrelation(row) { correlations in
-            for k in weights.indices { self.memories[k * width + position] = Float(correlations[k] * weights[k]) }
-        }
-    }
+    private typealias InlineFactors = (
+        UnsafeMutablePointer<Float>?, UnsafeMutablePointer<Float>?, UnsafeMutablePointer<Float>?,
+        UnsafeMutablePointer<Float>?
+    )
 }

@@ -4,7 +4,7 @@ import Model
 ///
 /// A pair is pruned only when float r at every lag is farther under its threshold than the error bound, so the outcome is
 /// the one of settling every pair.
-final class PairScan {
+struct PairScan {
     let panel: SeriesPanel
     let numbers: NodeNumbers
     let thresholds: LayerThresholds
@@ -34,7 +34,7 @@ final class PairScan {
     private static let tileColumns = 128
 
     /// All pairs of `rows` among themselves and with `others` (disjoint, ascending).
-    func run(rows: [Int], others: [Int], pairsWithinRows: Bool) {
+    mutating func run(rows: [Int], others: [Int], pairsWithinRows: Bool) {
         let screening = Screening(panel: self.panel)
         func packed(_ rows: [Int], by size: Int) -> [PackedRows] {
             stride(from: 0, to: rows.count, by: size).map {
@@ -48,11 +48,15 @@ final class PairScan {
                 self.take(screening.tile(block))
                 for later in blocks[(index + 1)...] { self.take(screening.tile(block, later)) }
             }
-            for column in columns { self.take(screening.tile(block, column)) }
+            for column in columns {
+                // The longer side lies along the vectors.
+                let isWide = column.rows.count >= block.rows.count
+                self.take(isWide ? screening.tile(block, column) : screening.tile(column, block))
+            }
         }
     }
 
-    private func take(_ tile: ScreenedTile) {
+    private mutating func take(_ tile: ScreenedTile) {
         let columns = tile.columns.rows
         for (i, row) in tile.rows.rows.enumerated() {
             for j in (tile.isSquare ? i + 1 : 0)..<columns.count {
@@ -64,7 +68,7 @@ final class PairScan {
         }
     }
 
-    private func take(_ tile: ScreenedTile, _ i: Int, _ j: Int, _ row: Int, _ column: Int, _ layer: Layer) {
+    private mutating func take(_ tile: ScreenedTile, _ i: Int, _ j: Int, _ row: Int, _ column: Int, _ layer: Layer) {
         self.count(row, column, layer) { $0.pairs += 1 }
         let states = (self.panel.present.states[row], self.panel.present.states[column])
         if states.0.isConstant || states.1.isConstant {
@@ -87,7 +91,7 @@ final class PairScan {
         }
     }
 
-    private func settle(_ row: Int, _ column: Int, _ layer: Layer, _ screened: ScreenedLags?) {
+    private mutating func settle(_ row: Int, _ column: Int, _ layer: Layer, _ screened: ScreenedLags?) {
         let pair = self.settlement.settle(min(row, column), max(row, column), layer: layer, screened: screened)
         switch pair.status {
         case .tested:
@@ -96,7 +100,7 @@ final class PairScan {
         }
     }
 
-    private func reject(_ row: Int, _ column: Int, _ layer: Layer, _ status: SettledPair.Status) {
+    private mutating func reject(_ row: Int, _ column: Int, _ layer: Layer, _ status: SettledPair.Status) {
         self.count(row, column, layer) { status == .short ? ($0.short += 1) : ($0.constant += 1) }
         // Pairs of L1 are kept: their raw ticks may still tell what the grid cannot.
         guard self.settlesAll || layer == .direct else { return }
@@ -106,7 +110,7 @@ final class PairScan {
 
     /// Once for each asked event the pair belongs to.
     @inline(__always)
-    private func count(_ row: Int, _ column: Int, _ layer: Layer, _ change: (inout PairCounts) -> Void) {
+    private mutating func count(_ row: Int, _ column: Int, _ layer: Layer, _ change: (inout PairCounts) -> Void) {
         let events = (self.numbers.asked[row], self.numbers.asked[column])
         let size = Layer.allCases.count
         if events.0 >= 0 { change(&self.counts[Int(events.0) * size + layer.rawValue - 1]) }

@@ -55,7 +55,7 @@ struct PairSettlement {
         } else {
             pair.tests = 2 * limit + 1
             curve = LagCurve(window: self.panel.present, first, second, limit: limit)
-            curve.restrict(to: screened, threshold: self.thresholds[layer])
+            curve.restrict(to: screened)
         }
         guard let lag = curve.largest(), let peak = self.peak(first, second, lag, &curve, share) else {
             pair.status = .short
@@ -127,8 +127,9 @@ struct LagCurve {
     private let second: Int
     private let limit: Int
     private var scores: [Double]
-    private var candidates: [Int]?
-    private var oppositeBound: ((Int) -> Double)?
+    private var screened: ScreenedLags?
+    /// Lags whose float |r| is under this cannot be the largest.
+    private var floor: Float = 0
 
     init(window: LagWindow, _ first: Int, _ second: Int, limit: Int) {
         self.window = window
@@ -149,27 +150,26 @@ struct LagCurve {
     }
 
     /// Lags whose float r cannot be the largest need no Double.
-    mutating func restrict(to screened: ScreenedLags?, threshold: Double) {
+    mutating func restrict(to screened: ScreenedLags?) {
         guard let screened else { return }
-        let top = screened.scores.reduce(Float(0)) { max($0, abs($1)) }
-        let floor = top - 2 * screened.bound - 1e-6
-        self.candidates = screened.scores.indices.filter { abs(screened.scores[$0]) >= floor }.map { $0 - self.limit }
-        let limit = self.limit
-        self.oppositeBound = { lag in
-            let side = lag > 0 ? screened.scores[..<limit] : screened.scores[(limit + 1)...]
-            return Double(side.reduce(Float(0)) { max($0, abs($1)) } + screened.bound) + 1e-6
-        }
+        self.screened = screened
+        self.floor = Self.top(screened.scores[...]) - 2 * screened.bound - 1e-6
     }
+
+    private static func top(_ scores: ArraySlice<Float>) -> Float { scores.reduce(0) { max($0, abs($1)) } }
 
     /// False when no lag of the other direction can have |r| of `threshold`.
     func mayReach(_ threshold: Double, oppositeTo lag: Int) -> Bool {
-        self.oppositeBound.map { $0(lag) >= threshold } ?? true
+        guard let screened else { return true }
+        let side = lag > 0 ? screened.scores[..<self.limit] : screened.scores[(self.limit + 1)...]
+        return Double(Self.top(side) + screened.bound) + 1e-6 >= threshold
     }
 
     /// The lag of largest |r|; of equals the one nearest to 0, then the positive one. Nil when r is 0 everywhere.
     mutating func largest() -> Int? {
         var best: (lag: Int, size: Double)?
-        for lag in self.candidates ?? Array(-self.limit...self.limit) {
+        for lag in -self.limit...self.limit {
+            if let screened, abs(screened.scores[lag + self.limit]) < self.floor { continue }
             let size = abs(self.score(lag))
             guard size > 0 else { continue }
             if let known = best {

@@ -30,10 +30,10 @@ struct Screening {
             let followerStart = length - overlap
             let slot = isSquare ? lag : lags + lag
             tile.multiply(rows.values, leaderStart, columns.values, followerStart, overlap, at: slot)
-            tile.finish(rows.leader, columns.follower, lag, at: slot)
+            tile.finish(lag, rowsLead: true, at: slot)
             guard !isSquare, lag > 0 else { continue }
             tile.multiply(rows.values, followerStart, columns.values, leaderStart, overlap, at: lags - lag)
-            tile.finish(rows.follower, columns.leader, lag, at: lags - lag)
+            tile.finish(lag, rowsLead: false, at: lags - lag)
         }
         tile.measureMemories(self.panel)
         return tile
@@ -98,29 +98,21 @@ struct ScreenedTile {
     }
 
     /// Turns sums of products into r and keeps the largest |r| of each pair.
-    mutating func finish(_ rowFactors: LagFactors, _ columnFactors: LagFactors, _ lag: Int, at slot: Int) {
-        let (width, size, rowWidth) = (self.width, self.size, self.rows.width)
+    mutating func finish(_ lag: Int, rowsLead: Bool, at slot: Int) {
+        let (rows, columns, size) = (self.rows, self.columns, self.size)
+        let (rowFactors, columnFactors) = ((self.lags + 1) * rows.width, (self.lags + 1) * columns.width)
         self.scores.withUnsafeMutableBufferPointer { scores in
             self.maxima.withUnsafeMutableBufferPointer { maxima in
-                columnFactors.means.withUnsafeBufferPointer { means in
-                    columnFactors.inverses.withUnsafeBufferPointer { inverses in
-                        guard let scores = scores.baseAddress, let maxima = maxima.baseAddress,
-                            let means = means.baseAddress, let inverses = inverses.baseAddress
+                rows.factors.withUnsafeBufferPointer { left in
+                    columns.factors.withUnsafeBufferPointer { right in
+                        guard let left = left.baseAddress, let right = right.baseAddress,
+                            let scores = scores.baseAddress
                         else { return }
-                        for i in 0..<self.rows.rows.count {
-                            let mean = rowFactors.means[lag * rowWidth + i]
-                            let inverse = rowFactors.inverses[lag * rowWidth + i]
-                            let line = scores + slot * size + i * width
-                            let top = maxima + i * width
-                            for j in 0..<width {
-                                let score =
-                                    (line[j] - mean * means[lag &* width &+ j])
-                                    * (inverse * inverses[lag &* width &+ j])
-                                line[j] = score
-                                let strength = abs(score)
-                                top[j] = strength > top[j] ? strength : top[j]
-                            }
-                        }
+                        let leftMeans = left + (rowsLead ? 0 : 2 * rowFactors) + lag * rows.width
+                        let rightMeans = right + (rowsLead ? 2 * columnFactors : 0) + lag * columns.width
+                        kernel_scores(
+                            scores + slot * size, rows.rows.count, columns.width, leftMeans, leftMeans + rowFactors,
+                            rightMeans, rightMeans + columnFactors, maxima.baseAddress)
                     }
                 }
             }

@@ -15,6 +15,7 @@ struct TickEdges {
     func edges(
         event: String, report: inout LayerReport, beside regular: [Edge], untested: some Sequence<SettledPair>
     ) -> [Edge] {
+        guard self.input.ticks.count > 1 else { return [] }
         let nodes = self.input.block.nodes
         let rows = nodes.indices.filter { nodes[$0].event == event && self.input.ticks[nodes[$0]] != nil }
         guard rows.count > 1 else { return [] }
