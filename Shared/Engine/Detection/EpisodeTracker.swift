@@ -18,7 +18,7 @@ public struct EpisodeChanges: Sendable, Equatable {
 /// A subject (kind, event, node, target) beyond its alarm level at `openAfter` successive evaluated buckets opens an
 /// episode; `closeAfter` successive evaluated buckets below close it. The state depends on the findings alone, never on a
 /// clock or on the replica, so replicas that read the same findings make the same episodes with the same ids.
-public struct EpisodeTracker: Sendable, Codable, Equatable {
+public struct EpisodeTracker: Sendable {
     public let openAfter: Int
     public let closeAfter: Int
     /// Subjects followed at a time; findings about further subjects are counted in `refused` and otherwise ignored.
@@ -27,7 +27,9 @@ public struct EpisodeTracker: Sendable, Codable, Equatable {
     public private(set) var refused: Int
     /// End of the newest bucket taken in.
     public private(set) var windowEnd: Timestamp?
-    private var runs: [FindingSubject: Run]
+    /// Runs lie side by side in no order, so that a bucket touches each in place and looks up only its findings.
+    private var runs: [Run]
+    private var positions: [FindingSubject: Int]
 
     /// One subject's way through the buckets.
     private struct Run: Sendable, Codable, Equatable {
@@ -47,7 +49,8 @@ public struct EpisodeTracker: Sendable, Codable, Equatable {
         self.closeAfter = closeAfter
         self.subjectLimit = subjectLimit
         self.refused = 0
-        self.runs = [:]
+        self.runs = []
+        self.positions = [:]
     }
 
     /// Subjects being followed, open or not.
@@ -55,7 +58,7 @@ public struct EpisodeTracker: Sendable, Codable, Equatable {
 
     /// The episodes open now, ordered by id.
     public var open: [Anomaly] {
-        self.runs.values.compactMap(\.anomaly).sorted { $0.id < $1.id }
+        self.runs.compactMap(\.anomaly).sorted { $0.id < $1.id }
     }
 
     /// Takes in one evaluated bucket. `findings` holds every subject that was beyond its level; all others were below.
@@ -78,7 +81,7 @@ public struct EpisodeTracker: Sendable, Codable, Equatable {
 
     private mutating func note(_ finding: Finding, at windowEnd: Timestamp, changes: inout EpisodeChanges) {
         let subject = finding.subject
-        guard let index = self.runs.index(forKey: subject) else {
+        guard let position = self.positions[subject] else {
             guard self.runs.count < self.subjectLimit else {
                 self.refused += 1
                 return
@@ -86,11 +89,11 @@ public struct EpisodeTracker: Sendable, Codable, Equatable {
             var run = Run(
                 peak: finding, startedAt: windowEnd, lastBeyond: windowEnd, beyond: 1, below: 0, seen: windowEnd)
             if self.openAfter == 1 { Self.open(&run, at: windowEnd, changes: &changes) }
-            self.runs[subject] = run
+            self.positions[subject] = self.runs.count
+            self.runs.append(run)
             return
         }
-        Self.absorb(
-            finding, into: &self.runs.values[index], openAfter: self.openAfter, at: windowEnd, changes: &changes)
+        Self.absorb(finding, into: &self.runs[position], openAfter: self.openAfter, at: windowEnd, changes: &changes)
     }
 
     /// Two findings about one subject in one bucket count once; the stronger is kept.
@@ -121,17 +124,25 @@ public struct EpisodeTracker: Sendable, Codable, Equatable {
 
     /// Counts the bucket for every subject that was below.
     private mutating func settle(at windowEnd: Timestamp, changes: inout EpisodeChanges) {
-        var finished: [FindingSubject] = []
-        var index = self.runs.startIndex
-        while index != self.runs.endIndex {
-            if self.runs.values[index].seen != windowEnd,
-                Self.pass(&self.runs.values[index], closeAfter: self.closeAfter, changes: &changes)
+        var position = 0
+        while position < self.runs.count {
+            if self.runs[position].seen != windowEnd,
+                Self.pass(&self.runs[position], closeAfter: self.closeAfter, changes: &changes)
             {
-                finished.append(self.runs.keys[index])
+                self.drop(position)
+            } else {
+                position += 1
             }
-            index = self.runs.index(after: index)
         }
-        for subject in finished { self.runs[subject] = nil }
+    }
+
+    /// Puts the last run in the place of one that is over.
+    private mutating func drop(_ position: Int) {
+        self.positions[self.runs[position].peak.subject] = nil
+        let last = self.runs.removeLast()
+        guard position < self.runs.count else { return }
+        self.positions[last.peak.subject] = position
+        self.runs[position] = last
     }
 
     /// One bucket below; returns whether the run is over.
@@ -162,6 +173,47 @@ public struct EpisodeTracker: Sendable, Codable, Equatable {
         run.anomaly?.values = run.peak.values
         run.anomaly?.reason = run.peak.reason
         run.anomaly?.severity = Self.severity(of: run.peak)
+    }
+}
+
+extension EpisodeTracker: Codable, Equatable {
+    private enum CodingKeys: String, CodingKey {
+        case openAfter, closeAfter, subjectLimit, refused, windowEnd, runs
+    }
+
+    public init(from decoder: any Decoder) throws {
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        self.openAfter = try values.decode(Int.self, forKey: .openAfter)
+        self.closeAfter = try values.decode(Int.self, forKey: .closeAfter)
+        self.subjectLimit = try values.decode(Int.self, forKey: .subjectLimit)
+        self.refused = try values.decode(Int.self, forKey: .refused)
+        self.windowEnd = try values.decodeIfPresent(Timestamp.self, forKey: .windowEnd)
+        self.runs = []
+        self.positions = [:]
+        for (subject, run) in try values.decode([FindingSubject: Run].self, forKey: .runs) {
+            self.positions[subject] = self.runs.count
+            self.runs.append(run)
+        }
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var values = encoder.container(keyedBy: CodingKeys.self)
+        try values.encode(self.openAfter, forKey: .openAfter)
+        try values.encode(self.closeAfter, forKey: .closeAfter)
+        try values.encode(self.subjectLimit, forKey: .subjectLimit)
+        try values.encode(self.refused, forKey: .refused)
+        try values.encodeIfPresent(self.windowEnd, forKey: .windowEnd)
+        try values.encode(self.positions.mapValues { self.runs[$0] }, forKey: .runs)
+    }
+
+    /// Whatever order the runs lie in.
+    public static func == (left: Self, right: Self) -> Bool {
+        left.openAfter == right.openAfter && left.closeAfter == right.closeAfter
+            && left.subjectLimit == right.subjectLimit && left.refused == right.refused
+            && left.windowEnd == right.windowEnd && left.runs.count == right.runs.count
+            && left.positions.allSatisfy { subject, position in
+                right.positions[subject].map { right.runs[$0] == left.runs[position] } ?? false
+            }
     }
 }
 
