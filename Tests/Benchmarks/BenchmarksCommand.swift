@@ -4,7 +4,10 @@ import Foundation
 @main
 enum BenchmarksCommand {
     /// Every group; add a line for a new one.
-    static let cases: [BenchmarkCase] = [LayersBenchmark.benchmark, GraphServingBenchmark.benchmark]
+    static let cases: [BenchmarkCase] = [
+        LayersBenchmark.benchmark, GraphServingBenchmark.benchmark, PathBenchmarks.benchmark,
+        DecisionBenchmarks.benchmark, DetectorBenchmarks.benchmark,
+    ]
 
     static func main() throws {
         var only: String?
