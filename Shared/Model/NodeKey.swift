@@ -1,4 +1,5 @@
 import Crypto
+import Foundation
 
 /// The name of one time series: who quotes (venue) which quantity (market) of what (event) in which group (domain).
 public struct NodeKey: Hashable, Sendable, Codable {
@@ -62,11 +63,18 @@ public struct NodeID: RawRepresentable, Hashable, Comparable, Sendable, Codable 
     public static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
 }
 
-/// The rule every name obeys: 1 to 128 characters of printable UTF-8, no control characters.
+/// The rule every name obeys: 1 to 128 characters of printable UTF-8 in normal form C, no control characters.
+///
+/// The normal form matters: Swift compares texts by canonical equivalence, the hash behind ``NodeKey/id`` and the database by
+/// bytes. Two spellings of one text would be one node here and two there.
 public enum Name {
     public static let lengthLimit = 128
 
     public static func validate(_ text: String, field: String) throws(ValidationError) {
+        // Nearly every name is short printable ASCII, and this runs for every observation.
+        if (1...Self.lengthLimit).contains(text.utf8.count), text.utf8.allSatisfy({ (0x20...0x7E).contains($0) }) {
+            return
+        }
         // A character may be many scalars: bound the bytes first, so that counting is cheap.
         guard !text.isEmpty, text.utf8.count <= 4 * Self.lengthLimit, text.unicodeScalars.count <= Self.lengthLimit
         else {
@@ -78,6 +86,9 @@ public enum Name {
                 throw ValidationError(field: field, rule: "must not contain control or unprintable characters")
             default: continue
             }
+        }
+        guard text.precomposedStringWithCanonicalMapping.utf8.elementsEqual(text.utf8) else {
+            throw ValidationError(field: field, rule: "must be in Unicode normal form C")
         }
     }
 }

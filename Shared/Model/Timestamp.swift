@@ -82,7 +82,8 @@ extension Timestamp {
     /// `2018-08-12T00:00:08.000Z`
     public var rfc3339: String {
         let days = Self.floorDivide(self.milliseconds, 86_400_000)
-        let inDay = self.milliseconds - days * 86_400_000
+        // Wraps only for times that are not representable, and then to the right remainder.
+        let inDay = self.milliseconds &- days &* 86_400_000
         let (year, month, day) = Self.civil(fromDays: days)
         func padded(_ value: Int64, _ width: Int) -> String {
             let digits = String(value)
@@ -94,7 +95,8 @@ extension Timestamp {
     }
 
     static func floorDivide(_ value: Int64, _ divisor: Int64) -> Int64 {
-        value >= 0 ? value / divisor : -((-value + divisor - 1) / divisor)
+        let quotient = value / divisor
+        return value % divisor < 0 ? quotient - 1 : quotient
     }
 
     private static func days(inMonth month: Int64, ofYear year: Int64) -> Int64 {

@@ -15,9 +15,9 @@ extension Problem {
         case is NIOTooManyBytesError: self.init(.bodyTooLarge, detail: "the body is too large")
         case is CancellationError: self.init(.requestTimeout, detail: "The request was cancelled.")
         case let error as any HTTPResponseError:
-            self.init(
-                Self.code(status: Int(error.status.code)),
-                detail: (error as? HTTPError)?.body ?? "\(error.status.reasonPhrase).")
+            // A message of the framework is for the client only where the fault is the client's.
+            let shown = error.status.code < 500 ? (error as? HTTPError)?.body : nil
+            self.init(Self.code(status: Int(error.status.code)), detail: shown ?? "\(error.status.reasonPhrase).")
         default: self.init(.internalError, detail: "The request failed for a reason inside the service.")
         }
     }
@@ -41,7 +41,10 @@ extension Problem {
         case .dataCorrupted(let context) where context.codingPath.isEmpty:
             self.init(.malformedBody, detail: "the body is not valid JSON in UTF-8")
         case .dataCorrupted(let context):
-            self.init(.invalidRequest, detail: "\(field(context.codingPath)) is not valid: \(context.debugDescription)")
+            // The description may quote the value, which may be as long as the body.
+            self.init(
+                .invalidRequest,
+                detail: "\(field(context.codingPath)) is not valid: \(context.debugDescription.prefix(128))")
         @unknown default:
             self.init(.malformedBody, detail: "the body cannot be read")
         }

@@ -66,10 +66,9 @@ public struct ServiceSettings: Sendable {
 
     /// DATABASE_URL with the pool's bounds.
     public func database() throws(PostgresError) -> PostgresConfiguration {
-        let maximum = self.integer("DATABASE_POOL_MAX")
-        return try PostgresConfiguration(
+        try PostgresConfiguration(
             connectionString: self.text("DATABASE_URL"), applicationName: self.service,
             pool: PostgresConfiguration.Pool(
-                minimum: min(self.integer("DATABASE_POOL_MIN"), maximum), maximum: maximum))
+                minimum: self.integer("DATABASE_POOL_MIN"), maximum: self.integer("DATABASE_POOL_MAX")))
     }
 }

@@ -7,9 +7,16 @@ extension Setting {
 
     /// Keys of one of the three services that another may find in a shared environment.
     static let keptNames: Set<String> = [
-        "CONFIG_FILE", "MEMORY_CEILING_BYTES", "RATE_LIMITER_TOKENS", "RATE_LIMITER_REFILL_RATE", "SNAPSHOT_DIR",
-        "RETENTION_DAYS", "OBSERVATION_RETENTION_DAYS", "AUDIT_RETENTION_DAYS", "AUDIT_LEVEL", "FAILOVER_ENABLED",
+        "CONFIG_FILE", BuildVersion.commitVariable, "MEMORY_CEILING_BYTES", "RATE_LIMITER_TOKENS",
+        "RATE_LIMITER_REFILL_RATE",
+        "SNAPSHOT_DIR", "RETENTION_DAYS", "OBSERVATION_RETENTION_DAYS", "AUDIT_RETENTION_DAYS", "AUDIT_LEVEL",
+        "FAILOVER_ENABLED",
         "USE_WORKER_THREADS", "ENABLE_SIMD", "MAX_GRAPHS_PER_SECOND",
+    ]
+
+    /// Pairs of whole-number keys of which the first must stay at or below (`mayEqual`) or below the second.
+    static let ordered: [(low: String, high: String, mayEqual: Bool)] = [
+        ("DATABASE_POOL_MIN", "DATABASE_POOL_MAX", true), ("SHUTDOWN_DRAIN_SECONDS", "SHUTDOWN_GRACE_SECONDS", false),
     ]
 
     /// Names with our prefixes that belong to others.

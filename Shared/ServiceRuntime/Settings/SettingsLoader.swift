@@ -62,8 +62,20 @@ public struct SettingsLoader: Sendable {
                 faults.append("\(setting.name) is required: \(setting.summary)")
             }
         }
+        faults += Self.contradictions(values)
         guard faults.isEmpty else { throw SettingsError(faults: faults) }
         return ServiceSettings(service: self.service, table: self.table, values: values, given: given)
+    }
+
+    /// Values that are right alone and wrong together.
+    private static func contradictions(_ values: [String: String]) -> [String] {
+        Setting.ordered.compactMap { pair in
+            guard let low = values[pair.low].flatMap({ Int($0) }), let high = values[pair.high].flatMap({ Int($0) }),
+                low > high || (low == high && !pair.mayEqual)
+            else { return nil }
+            return
+                "\(pair.low) must be \(pair.mayEqual ? "at most" : "less than") \(pair.high), not \(low) with \(high)"
+        }
     }
 
     private static func components(_ name: String) -> [String] {

@@ -82,8 +82,16 @@ public struct LineLogHandler: LogHandler {
         var line = "\(time) \(event.level.rawValue.uppercased()) \(self.service): \(event.message)"
         if let error { line += " error=\(error)" }
         for (key, value) in metadata.sorted(by: { $0.key < $1.key }) { line += " \(key)=\(value)" }
-        // A line stays a line, whatever a value holds.
-        return line.replacing("\n", with: "\\n").replacing("\r", with: "\\r") + "\n"
+        // A line stays a line, whatever a value holds. Scalar by scalar, because CR LF is one character.
+        var escaped = ""
+        for scalar in line.unicodeScalars {
+            switch scalar {
+            case "\n": escaped += "\\n"
+            case "\r": escaped += "\\r"
+            default: escaped.unicodeScalars.append(scalar)
+            }
+        }
+        return escaped + "\n"
     }
 
     /// Standard error, whole lines at once, so that lines of threads do not mix.

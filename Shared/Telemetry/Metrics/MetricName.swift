@@ -32,10 +32,24 @@ enum MetricName {
 
     /// Backslash, quote and line feed escaped, as text format 0.0.4 asks.
     static func escapedValue(_ value: String) -> String {
-        value.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"").replacing("\n", with: "\\n")
+        Self.escaped(value, quotes: true)
     }
 
     static func escapedHelp(_ text: String) -> String {
-        text.replacing("\\", with: "\\\\").replacing("\n", with: "\\n")
+        Self.escaped(text, quotes: false)
+    }
+
+    /// Scalar by scalar: CR LF is one character, and so is a quote with an accent, but each holds a byte to escape.
+    private static func escaped(_ text: String, quotes: Bool) -> String {
+        var escaped = ""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\\": escaped += "\\\\"
+            case "\n": escaped += "\\n"
+            case "\"" where quotes: escaped += "\\\""
+            default: escaped.unicodeScalars.append(scalar)
+            }
+        }
+        return escaped
     }
 }
