@@ -20,7 +20,8 @@ rm -f "$results"*.xml
 say "running tests (all output in $log)"
 status=0
 # One after the other: some tests measure time, and starve beside others that fill every core.
-swift test --skip-build --no-parallel --disable-xctest --xunit-output "$results.xml" ${FILTER:+--filter "$FILTER"} >"$log" 2>&1 || status=$?
+# A test that hangs ends the run.
+timeout --foreground -s INT -k 20 840 swift test --skip-build --no-parallel --disable-xctest --xunit-output "$results.xml" ${FILTER:+--filter "$FILTER"} >"$log" 2>&1 || status=$?
 
 # One line per issue or failed test, as the test runner words it.
 grep -aE '^. (Test|Suite) .* (recorded an issue|failed after)' "$log" | head -n 200 || true
