@@ -28,14 +28,12 @@ public struct CallerTokenMiddleware: RouterMiddleware {
         else {
             throw Problem(.unauthenticated, detail: "Requests reach this service through the gateway only.")
         }
-        let template = context.endpointPath ?? ""
-        if template != "NotFound" {
-            guard let route = self.routes.route(method: request.method, template: template) else {
-                throw Problem(.notFound, detail: "There is no such route.")
-            }
-            if let scope = route.scope, !token.scopes.contains(scope) {
-                throw Problem(.forbidden, detail: "This route needs the scope \(scope.rawValue).")
-            }
+        // Only routes of the table are answered; the problem middleware says whether the path or the method is wrong.
+        guard let route = self.routes.route(method: request.method, template: context.endpointPath ?? "") else {
+            throw HTTPError(.notFound)
+        }
+        if let scope = route.scope, !token.scopes.contains(scope) {
+            throw Problem(.forbidden, detail: "This route needs the scope \(scope.rawValue).")
         }
         var context = context
         context.caller = token

@@ -25,7 +25,9 @@ public struct ProblemMiddleware: RouterMiddleware {
 
     private func response(to error: any Error, _ request: Request, _ context: CallContext) -> Response {
         let traceId = context.trace?.traceID.description
-        if (error as? HTTPError)?.status == .notFound, context.endpointPath == "NotFound" {
+        if (error as? HTTPError)?.status == .notFound,
+            self.routes.route(method: request.method, template: context.endpointPath ?? "") == nil
+        {
             return self.noRoute(request, traceId)
         }
         let problem = Problem(anyError: error)
