@@ -37,6 +37,9 @@ leave() {
 }
 trap leave EXIT
 
+# The folder becomes `/`, which every user must be able to pass.
+mkdir -p "$bare"
+chmod 0755 "$bare"
 say "making a bare root in $bare from $mirror"
 debootstrap --variant=minbase --include=ca-certificates,git,make bookworm "$bare" "$mirror" >"$bare.log" 2>&1 ||
     { tail -n 20 "$bare.log"; die "debootstrap failed"; }
