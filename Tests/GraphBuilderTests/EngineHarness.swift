@@ -11,12 +11,16 @@ struct Replica {
     let engine: EvaluationEngine
     let graphs: GraphStore
 
-    init(_ pool: PostgresPool, name: String, validity: Duration = .seconds(60), batchEvaluations: Int = 512) {
+    init(
+        _ pool: PostgresPool, name: String, validity: Duration = .seconds(60), batchEvaluations: Int = 512,
+        partnerWait: Duration = .seconds(5)
+    ) {
         self.keeper = LeaseKeeper(
             store: LeaseStore(pool: pool, replica: name, address: "\(name):1", validity: validity), logger: .silent)
         self.graphs = GraphStore()
         var settings = EvaluationEngine.Settings()
         settings.batchEvaluations = batchEvaluations
+        settings.partnerWait = partnerWait
         self.engine = EvaluationEngine(
             pool: pool, keeper: self.keeper, graphs: self.graphs, metrics: GraphBuilderMetrics(), settings: settings,
             logger: .silent)

@@ -50,7 +50,7 @@ struct EvaluationScheduleTests {
         var schedule = EvaluationSchedule()
         schedule.set(Self.domain(newest: 700), for: "a")
         schedule.set(Self.domain(newest: 500), for: "b")
-        #expect(schedule.step("a", next: 9) == .wait(for: ["b"]))
+        #expect(schedule.step("a", next: 9) == .wait(for: ["b"], coarseMs: 60))
         schedule.set(Self.domain(newest: 419), for: "b")
         #expect(Self.due(schedule.step("a", next: 9))?.partners == .init())
     }
@@ -60,7 +60,7 @@ struct EvaluationScheduleTests {
         var schedule = EvaluationSchedule()
         schedule.set(Self.domain(newest: 1_259), for: "a")
         schedule.set(Self.domain(newest: 500), for: "b")
-        #expect(schedule.step("a", next: 9) == .wait(for: ["b"]))
+        #expect(schedule.step("a", next: 9) == .wait(for: ["b"], coarseMs: 60))
         schedule.set(Self.domain(newest: 1_260), for: "a")
         #expect(Self.due(schedule.step("a", next: 9))?.partners == .init(ready: [], late: ["b"]))
     }

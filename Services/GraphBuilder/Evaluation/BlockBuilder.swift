@@ -108,18 +108,4 @@ struct BlockBuilder {
     private static func assembler(_ profile: DomainProfile, bucketMs: Int64) -> SeriesAssembler {
         SeriesAssembler(clock: BucketClock(bucketMs: bucketMs), fill: profile.fill, transform: profile.transform)
     }
-
-    /// Raw readings of irregular nodes that have a sibling (same event, other venue), over the window.
-    func ticks(_ domain: DomainSeries, bucket: Int64) -> [NodeKey: TickSeries] {
-        guard let clock = domain.clock else { return [:] }
-        let toMs = clock.end(of: bucket).milliseconds
-        let fromMs = toMs - Int64(WindowShape(profile: domain.profile).requiredLength) * clock.bucketMs
-        var series: [NodeKey: TickSeries] = [:]
-        for (slot, buffer) in domain.ticks {
-            let readings = buffer.slice(fromMs: fromMs, toMs: toMs)
-            guard TickBuffer.isIrregular(readings) else { continue }
-            series[domain.nodes[slot].key] = TickSeries(readings, transform: domain.profile.transform)
-        }
-        return series
-    }
 }

@@ -14,7 +14,7 @@ struct DetectorStates: Sendable, Codable {
         /// Edges that stand, with the time they were accepted first.
         var standing: [Standing] = []
         /// The last Hayashi-Yoshida edges.
-        var tickEdges: [Edge] = []
+        var ticks: TickReader.Estimate?
     }
 
     struct Standing: Sendable, Codable {

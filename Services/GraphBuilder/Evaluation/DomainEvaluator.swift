@@ -9,8 +9,8 @@ struct DomainEvaluator {
         var domain: String
         var bucket: Int64
         var windowEnd: Timestamp
-        /// Domains that took part in L4.
-        var partners: [String]
+        /// Domains that took part in L4, or should have.
+        var partners: EvaluationSchedule.Partners
     }
 
     struct Outcome {
@@ -51,15 +51,17 @@ struct DomainEvaluator {
                     standing.since
             }
         }
-        let takesTicks = due.bucket % max(1, Int64(domain.profile.presentBuckets / 4)) == 0
-        if takesTicks {
-            input.ticks = builder.ticks(domain, bucket: due.bucket)
-            if !input.ticks.isEmpty { input.tickOptions = Self.tickOptions(domain.profile, bucketMs: clock.bucketMs) }
+        let reader = TickReader(domain, bucket: due.bucket)
+        var ticks: [String: TickReader.Estimate] = [:]
+        for event in events {
+            guard let estimate = reader?.estimate(event, known: states[event]?.ticks) else { continue }
+            ticks[event] = estimate
+            input.tickEdges[event] = estimate.edges
         }
         var outcome = Outcome()
-        for var evaluation in Evaluation.evaluate(input) {
+        for evaluation in Evaluation.evaluate(input) {
             var state = states[evaluation.event] ?? Self.fresh(evaluation.event, domain: domain, clock: clock)
-            self.carryTickEdges(&evaluation, &state, computed: takesTicks)
+            state.ticks = ticks[evaluation.event]
             state.standing = evaluation.accepted.map {
                 DetectorStates.Standing(
                     source: $0.source, target: $0.target, estimator: $0.estimator, since: $0.detectedAt)
@@ -72,7 +74,7 @@ struct DomainEvaluator {
             outcome.parts.append(
                 Part(
                     evaluation: evaluation, domain: due.domain, bucket: due.bucket, windowEnd: due.windowEnd,
-                    partners: due.partners.ready))
+                    partners: due.partners))
         }
         return outcome
     }
@@ -91,35 +93,6 @@ struct DomainEvaluator {
                 event: event, domain: domain.name,
                 settings: .init(
                     bucketMs: clock.bucketMs, periodMs: profile.periodMs, baselineBuckets: profile.baselineBuckets)))
-    }
-
-    /// Lags by a fifth of a bucket, as far as the profile looks.
-    private static func tickOptions(_ profile: DomainProfile, bucketMs: Int64) -> HayashiYoshida.Options {
-        HayashiYoshida.Options(
-            lagStepMs: max(1, bucketMs / 5), lagLimitMs: max(1, Int64(profile.lagBuckets)) * bucketMs)
-    }
-
-    /// Tick estimates are made at every quarter of the present window and stand until the next.
-    private func carryTickEdges(
-        _ evaluation: inout EventEvaluation, _ state: inout DetectorStates.Event, computed: Bool
-    ) {
-        if computed {
-            state.tickEdges = evaluation.accepted.filter { $0.estimator == .hayashiYoshida }
-        } else if !state.tickEdges.isEmpty {
-            let others = evaluation.accepted.partitionIndex { $0.layer > .direct }
-            let direct = Array(evaluation.accepted[..<others]) + state.tickEdges
-            evaluation.accepted.replaceSubrange(
-                ..<others,
-                with: direct.sorted {
-                    ($1.weight, $0.source, $0.target, $0.estimator.rawValue) < (
-                        $0.weight, $1.source, $1.target, $1.estimator.rawValue
-                    )
-                })
-            if let index = evaluation.layers.firstIndex(where: { $0.layer == .direct }) {
-                evaluation.layers[index].accepted += state.tickEdges.count
-                evaluation.layers[index].pairs += state.tickEdges.count
-            }
-        }
     }
 
     private func detect(
@@ -184,7 +157,7 @@ extension DomainEvaluator {
         var input = EvaluationInput(
             domain: part.domain, block: block, shape: WindowShape(profile: domain.profile),
             events: [part.evaluation.event], thresholds: self.thresholds)
-        input.partners = builder.partners(domain, bucket: part.bucket, names: part.partners)
+        input.partners = builder.partners(domain, bucket: part.bucket, names: part.partners.ready)
         input.includesRejected = true
         return Evaluation.evaluate(input).flatMap(\.rejected)
     }

@@ -47,13 +47,14 @@ extension EvaluationEngine {
         status.watermark = Timestamp(milliseconds: scheduled.watermarkMs)
         var pending = self.pendingHere(domain, open: scheduled.openBucket)
         if pending > 0,
-            case .wait(let awaited) = self.schedule.step(
+            case .wait(let awaited, _) = self.schedule.step(
                 name, next: domain.nextPending(owned: Set(self.owned.keys)))
         {
             status.waitingBuckets = pending
             status.waitsFor = awaited
             pending = 0
         }
+        pending += self.revisions.count { $0.domain == name }
         pending += self.pendingElsewhere(domain, clock: clock, open: scheduled.openBucket, ends: elsewhere)
         if let unread {
             let open = floorDivide(unread.milliseconds - clock.latenessMs, clock.bucketMs)

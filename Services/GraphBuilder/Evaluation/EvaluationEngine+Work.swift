@@ -80,10 +80,18 @@ extension EvaluationEngine {
         let start = ContinuousClock.now
         var count = 0
         self.passedOver = false
-        while count < self.settings.batchEvaluations, ContinuousClock.now - start < self.settings.batchTime,
+        while count < self.settings.batchEvaluations, ContinuousClock.now - start < self.settings.batchTime {
             let due = self.nextDue()
-        {
-            self.evaluate(due)
+            if let revision = self.revisions.first, self.covers(revision),
+                due.map({ revision.windowEnd < $0.windowEnd }) ?? true
+            {
+                self.revisions.removeFirst()
+                self.evaluateAgain(revision)
+            } else if let due {
+                self.evaluate(due)
+            } else {
+                break
+            }
             count += 1
         }
         return count > 0 || self.passedOver
@@ -98,11 +106,29 @@ extension EvaluationEngine {
             guard let domain = self.cache.domains[name] else { continue }
             let next = domain.nextPending(owned: shards)
             if next == nil { self.passOverEmpty(name, shards: shards) }
-            guard case .evaluate(let due) = self.schedule.step(name, next: next) else { continue }
+            guard case .evaluate(let due) = self.step(domain, next: next, shards: shards) else { continue }
             if let earliest = best, earliest.windowEnd <= due.windowEnd { continue }
             best = due
         }
         return best
+    }
+
+    /// What the schedule says, unless it says to wait and that was done long enough, or in vain before a restart.
+    private func step(_ domain: DomainSeries, next: Int64?, shards: Set<Shard>) -> EvaluationSchedule.Step {
+        let step = self.schedule.step(domain.name, next: next)
+        guard case .wait(_, let coarseMs) = step, let bucket = next, let clock = domain.clock else {
+            self.waiting[domain.name] = nil
+            return step
+        }
+        let end = clock.end(of: bucket)
+        let isStored = domain.dueShards(at: bucket, owned: shards).allSatisfy {
+            (self.stored[$0]?[domain.name] ?? .earliest) >= end
+        }
+        let now = ContinuousClock.now
+        if self.waiting[domain.name]?.bucket != bucket { self.waiting[domain.name] = (bucket, now) }
+        let waited = now - (self.waiting[domain.name]?.since ?? now)
+        guard isStored || waited >= self.settings.partnerWait + .milliseconds(2 * coarseMs) else { return step }
+        return self.schedule.step(domain.name, next: next, waits: false)
     }
 
     /// Nothing in the loaded, closed part is left: evaluation goes on behind it.
@@ -125,22 +151,10 @@ extension EvaluationEngine {
         let owned = Set(self.owned.keys)
         let shards = domain.dueShards(at: due.bucket, owned: owned)
         let events = domain.events(at: due.bucket, shards: Set(shards))
-        var states: [String: DetectorStates.Event] = [:]
-        var learning: Set<String> = []
-        for event in events {
-            let shard = Shard(event: event)
-            states[event] = self.detectors[shard]?[due.domain]?.events.removeValue(forKey: event)
-            if self.learnt[shard]?[due.domain].map({ $0 < due.windowEnd }) ?? true { learning.insert(event) }
+        let learning = events.filter { event in
+            self.learnt[Shard(event: event)]?[due.domain].map { $0 < due.windowEnd } ?? true
         }
-        let evaluator = DomainEvaluator(
-            cache: self.cache, thresholds: self.settings.thresholds, declared: self.declared)
-        var outcome = evaluator.evaluate(due, events: events, learning: learning, states: &states)
-        for (event, state) in states {
-            self.detectors[Shard(event: event)]?[due.domain, default: DetectorStates(profile: domain.profile)].events[
-                event] = state
-        }
-        for part in outcome.parts { self.parts[part.evaluation.event, default: [:]][due.domain] = part }
-        self.unpublished.formUnion(events)
+        var outcome = self.outcome(of: due, events: events, learning: Set(learning))
         let elapsed = begin.duration(to: .now)
         // What is stored already is only brought back to memory.
         let known = Set(shards.filter { (self.stored[$0]?[due.domain] ?? .earliest) >= due.windowEnd })
@@ -164,6 +178,27 @@ extension EvaluationEngine {
             for shard in owned { domain.evaluated[shard] = max(domain.evaluated[shard] ?? .min, due.bucket) }
         }
         self.metrics.recordEvaluation(elapsed, layers: outcome.parts.flatMap(\.evaluation.layers))
+    }
+
+    /// Evaluates and keeps what graphs and detectors need of it.
+    func outcome(
+        of due: EvaluationSchedule.Due, events: [String], learning: Set<String>
+    ) -> DomainEvaluator.Outcome {
+        guard let profile = self.cache.domains[due.domain]?.profile else { return DomainEvaluator.Outcome() }
+        var states: [String: DetectorStates.Event] = [:]
+        for event in events {
+            states[event] = self.detectors[Shard(event: event)]?[due.domain]?.events.removeValue(forKey: event)
+        }
+        let outcome = DomainEvaluator(
+            cache: self.cache, thresholds: self.settings.thresholds, declared: self.declared
+        ).evaluate(due, events: events, learning: learning, states: &states)
+        for (event, state) in states {
+            self.detectors[Shard(event: event)]?[due.domain, default: DetectorStates(profile: profile)].events[event] =
+                state
+        }
+        for part in outcome.parts { self.parts[part.evaluation.event, default: [:]][due.domain] = part }
+        self.unpublished.formUnion(events)
+        return outcome
     }
 
     private func keepState(_ shard: Shard, due: EvaluationSchedule.Due, previous: Int64?) {

@@ -16,6 +16,8 @@ actor EvaluationEngine {
         var batchEvaluations = 512
         /// Stored edges are a cache: written when caught up, and this often while behind.
         var graphInterval = Duration.seconds(1)
+        /// Wall-clock time by which a partner that may still deliver is waited for, besides two of its buckets.
+        var partnerWait = Duration.seconds(5)
     }
 
     let pool: PostgresPool
@@ -41,6 +43,10 @@ actor EvaluationEngine {
     var stored: [Shard: [String: Timestamp]] = [:]
     /// Newest evaluation of each owned event, by domain.
     var parts: [String: [String: DomainEvaluator.Part]] = [:]
+    /// Evaluations that are to be made again because a domain they are compared with has delivered since, oldest first.
+    var revisions: [Revision] = []
+    /// Since when a domain waits before a bucket.
+    var waiting: [String: (bucket: Int64, since: ContinuousClock.Instant)] = [:]
     /// Evaluated since the graphs were last written.
     var unpublished: Set<String> = []
     var unstored: Set<String> = []
@@ -178,7 +184,10 @@ actor EvaluationEngine {
         for (name, domain) in self.cache.domains where !domain.isPlaced && domain.clock != nil {
             self.place(domain: name, shards: Array(self.owned.keys))
         }
-        for (name, start) in self.cache.starts(owned: Set(self.owned.keys)).sorted(by: { $0.key < $1.key }) {
+        self.reschedule()
+        let starts = self.cache.starts(
+            owned: Set(self.owned.keys), revisedEndsMs: self.revisions.map(\.windowEnd.milliseconds))
+        for (name, start) in starts.sorted(by: { $0.key < $1.key }) {
             guard let plan = self.cache.plan(name, start: start) else { continue }
             var held: [SeriesReader.Tick] = []
             if let base = plan.rebuildAt, !plan.heldBefore.isEmpty, let clock = self.cache.domains[name]?.clock {
@@ -199,19 +208,14 @@ actor EvaluationEngine {
             let ticks = try await self.observations(plan.spans)
             self.cache.carryOut(plan, start: start, held: held, ticks: ticks)
         }
-        for (name, domain) in self.cache.domains {
-            if let scheduled = domain.scheduled, domain.window != nil {
-                self.schedule.set(scheduled, for: name)
-            } else {
-                self.schedule.remove(name)
-            }
-        }
+        self.reschedule()
     }
 
     /// A profile changed: series, detectors and clock of the domain start anew.
     private func forget(domain name: String) {
         for shard in self.owned.keys { self.detectors[shard]?[name] = nil }
         self.schedule.remove(name)
+        self.waiting[name] = nil
         for (event, parts) in self.parts where parts[name] != nil { self.parts[event]?[name] = nil }
         for shard in self.owned.keys { self.learnt[shard]?[name] = self.stored[shard]?[name] }
     }

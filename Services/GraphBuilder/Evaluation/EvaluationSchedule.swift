@@ -5,7 +5,7 @@ import Model
 ///
 /// A bucket is *closed* once the watermark of its domain (newest observation minus allowed lateness) has reached its end.
 /// Every closed bucket with data is due exactly once per shard, in order; empty ones are skipped. A bucket waits for the
-/// domains it is compared with across domains, see ``Wait``.
+/// domains it is compared with across domains, see ``Step/wait(for:coarseMs:)``.
 struct EvaluationSchedule: Sendable {
     /// Coarse buckets since the partner's newest data during which it still counts as one that will deliver.
     static let partnerMemory: Int64 = 3
@@ -31,7 +31,7 @@ struct EvaluationSchedule: Sendable {
     struct Partners: Hashable, Sendable {
         /// Domains that are closed up to the aligned window end, sorted.
         var ready: [String] = []
-        /// Domains that should have been there but were not waited for any longer, sorted.
+        /// Domains that should have been there but are not closed up to it, sorted.
         var late: [String] = []
     }
 
@@ -46,8 +46,9 @@ struct EvaluationSchedule: Sendable {
 
     enum Step: Hashable, Sendable {
         case evaluate(Due)
-        /// The next bucket is closed, but these domains may still deliver what it is compared with.
-        case wait(for: [String])
+        /// The next bucket is closed, but these domains may still deliver what it is compared with; `coarseMs` is the widest
+        /// bucket on which they meet.
+        case wait(for: [String], coarseMs: Int64)
         /// Nothing is left to do with what is known.
         case nothing
     }
@@ -58,40 +59,51 @@ struct EvaluationSchedule: Sendable {
     mutating func remove(_ name: String) { self.domains[name] = nil }
 
     /// What is next for a domain.
-    /// - Parameter next: its first bucket with data that was not evaluated.
-    func step(_ name: String, next: Int64?) -> Step {
+    /// - Parameters:
+    ///   - next: its first bucket with data that was not evaluated.
+    ///   - waits: false: partners that may still deliver are late already.
+    func step(_ name: String, next: Int64?, waits: Bool = true) -> Step {
         guard let domain = self.domains[name], let bucket = next, bucket < domain.openBucket else { return .nothing }
+        let partners = self.partners(of: name, at: bucket)
         let end = (bucket + 1) * domain.bucketMs
-        var partners = Partners()
-        var awaited: [String] = []
-        for (other, partner) in self.domains where other != name {
-            switch Self.readiness(of: partner, for: domain, end: end) {
-            case .ready: partners.ready.append(other)
-            case .late: partners.late.append(other)
-            case .awaited: awaited.append(other)
-            case .unrelated: continue
+        if waits {
+            let awaited = partners.late.filter { other in
+                domain.watermarkMs < end + Self.partnerPatience * self.coarseMs(name, other)
+            }
+            if let widest = awaited.map({ self.coarseMs(name, $0) }).max() {
+                return .wait(for: awaited, coarseMs: widest)
             }
         }
-        if !awaited.isEmpty { return .wait(for: awaited.sorted()) }
-        partners.ready.sort()
-        partners.late.sort()
         return .evaluate(
-            Due(
-                domain: name, bucket: bucket, windowEnd: Timestamp(milliseconds: end), partners: partners))
+            Due(domain: name, bucket: bucket, windowEnd: Timestamp(milliseconds: end), partners: partners))
     }
 
-    private enum Readiness { case ready, late, awaited, unrelated }
+    /// Who takes part in the cross-domain layer of a bucket as far as is known now. A function of what the partners have
+    /// delivered and of nothing else: an evaluation that was made with other partners is to be made again.
+    func partners(of name: String, at bucket: Int64) -> Partners {
+        var partners = Partners()
+        guard let domain = self.domains[name] else { return partners }
+        let end = (bucket + 1) * domain.bucketMs
+        for (other, partner) in self.domains where other != name {
+            let coarse = self.coarseMs(name, other)
+            let alignedEnd = floorDivide(end, coarse) * coarse
+            // A partner whose data begin after the window end has nothing to compare yet.
+            guard partner.firstBucket * partner.bucketMs < alignedEnd else { continue }
+            if partner.watermarkMs >= alignedEnd {
+                partners.ready.append(other)
+            } else if partner.newestMs >= alignedEnd - Self.partnerMemory * coarse {
+                // Not closed up to there. Only one that was heard of lately is believed to get there.
+                partners.late.append(other)
+            }
+        }
+        partners.ready.sort()
+        partners.late.sort()
+        return partners
+    }
 
     /// Two domains meet on the coarser of their buckets, at the last multiple of it that the finer one has reached.
-    private static func readiness(of partner: Domain, for domain: Domain, end: Int64) -> Readiness {
-        let coarse = max(partner.bucketMs, domain.bucketMs)
-        let alignedEnd = floorDivide(end, coarse) * coarse
-        // A partner whose data begin after the window end has nothing to compare yet.
-        guard partner.firstBucket * partner.bucketMs < alignedEnd else { return .unrelated }
-        if partner.watermarkMs >= alignedEnd { return .ready }
-        // Not closed up to there: will it be? Only one that was heard of lately is believed to.
-        guard partner.newestMs >= alignedEnd - Self.partnerMemory * coarse else { return .unrelated }
-        return domain.watermarkMs >= end + Self.partnerPatience * coarse ? .late : .awaited
+    private func coarseMs(_ one: String, _ other: String) -> Int64 {
+        max(self.domains[one]?.bucketMs ?? 1, self.domains[other]?.bucketMs ?? 1)
     }
 }
 

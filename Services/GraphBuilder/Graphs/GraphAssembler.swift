@@ -72,7 +72,8 @@ struct GraphAssembler {
 
     private mutating func id(_ part: DomainEvaluator.Part, event: String) -> String {
         GraphIdentity.id(
-            event: event, configuration: self.configuration([part.domain] + part.partners), windowEnd: part.windowEnd,
+            event: event, configuration: self.configuration([part.domain] + part.partners.ready),
+            windowEnd: part.windowEnd,
             layers: part.evaluation.layers, digests: self.digests(part))
     }
 
@@ -93,10 +94,10 @@ struct GraphAssembler {
 
     /// Of everything the evaluation looked at: the observations in its window, and the value each node came into it with.
     private mutating func digests(_ part: DomainEvaluator.Part) -> [(node: NodeID, digest: Digest128)] {
-        let key = Key(domain: part.domain, bucket: part.bucket, partners: part.partners)
+        let key = Key(domain: part.domain, bucket: part.bucket, partners: part.partners.ready)
         if let known = self.digests[key] { return known }
         var digests: [(node: NodeID, digest: Digest128)] = []
-        for name in [part.domain] + part.partners {
+        for name in [part.domain] + part.partners.ready {
             guard let domain = self.cache.domains[name], let clock = domain.clock, let window = domain.window else {
                 continue
             }

@@ -60,8 +60,10 @@ struct DomainSeries: Sendable {
         self.clock = Clock(bucketMs: bucketMs, latenessMs: self.profile.allowedLatenessMs ?? bucketMs)
     }
 
-    /// Buckets an evaluation looks at, and one more for differences.
-    var neededBuckets: Int { WindowShape(profile: self.profile).requiredLength + 1 }
+    /// Buckets an evaluation looks at: the window, one more for differences, and those by which a tick estimate ends earlier.
+    var neededBuckets: Int { WindowShape(profile: self.profile).requiredLength + 1 + Int(self.tickInterval) }
+    /// Tick estimates are made at window ends this many buckets apart, a quarter of the present window, and stand between.
+    var tickInterval: Int64 { max(1, Int64(self.profile.presentBuckets / 4)) }
 
     /// Registers a node, or widens what is known of its span. Returns its slot.
     @discardableResult

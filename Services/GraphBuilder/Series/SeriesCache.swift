@@ -64,8 +64,9 @@ struct SeriesCache: Sendable {
 
     /// The bucket of each domain from which on its window is needed: its own next evaluation, or that of another domain
     /// whose window end lies within its data, whichever is earlier in event time.
-    func starts(owned: Set<Shard>) -> [String: Int64] {
-        var endsMs: [Int64] = []
+    /// - Parameter revisedEndsMs: window ends that are to be evaluated again.
+    func starts(owned: Set<Shard>, revisedEndsMs: [Int64] = []) -> [String: Int64] {
+        var endsMs = revisedEndsMs
         for domain in self.domains.values {
             // A bucket that is still open keeps nobody: it may stay so for ever.
             guard let clock = domain.clock, let open = domain.scheduled?.openBucket,
@@ -191,9 +192,9 @@ extension DomainSeries {
                     (clock.bucket(of: ticks[end - 1].timeMs) + 1) * clock.bucketMs
                 )
                 var buffer = self.ticks.removeValue(forKey: slot) ?? TickBuffer()
+                let readings = ticks[start..<end].map { Reading(timeMs: $0.timeMs, value: $0.value) }
                 buffer.replace(
-                    fromMs: bounds.0, toMs: bounds.1,
-                    with: ticks[start..<end].map { Reading(timeMs: $0.timeMs, value: $0.value) })
+                    fromMs: bounds.0, toMs: bounds.1, with: TickBuffer.thinned(readings) { clock.bucket(of: $0) })
                 buffer.removeBefore(window.base * clock.bucketMs)
                 self.ticks[slot] = buffer
             }

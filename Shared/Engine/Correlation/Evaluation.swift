@@ -42,8 +42,7 @@ private struct EvaluationRun {
 
     /// Scans both at once where the first partner's clock and own series are those of the domain itself.
     mutating func scanTogether() -> Bool {
-        // Raw ticks are kept by the rows of the domain's own block.
-        guard self.input.ticks.isEmpty, Layer.allCases.allSatisfy({ self.isComputed($0) }),
+        guard Layer.allCases.allSatisfy({ self.isComputed($0) }),
             let partner = self.input.partners.first,
             self.input.block.nodes.allSatisfy({ $0.domain == self.input.domain }),
             Self.isAscending(self.input.block.nodes), Self.isAscending(partner.block.nodes),
@@ -150,7 +149,11 @@ private struct EvaluationRun {
             if layer == .direct {
                 edges += irregular.edges(
                     event: self.events[event], report: &report, beside: edges,
-                    untested: self.settled[event].lazy.filter { $0.pair.status != .tested }.map(\.pair))
+                    untested: self.settled[event].lazy.filter { $0.pair.status != .tested && $0.pair.layer == .direct }
+                        .map { entry in
+                            let nodes = entry.panel.block.nodes
+                            return (Set([nodes[entry.pair.first], nodes[entry.pair.second]]), entry.pair.status)
+                        })
             }
             report.rejected = report.pairs - report.accepted - report.short - report.constant
             evaluation.layers.append(report)

@@ -72,9 +72,8 @@ public struct EvaluationInput: Sendable {
     public var layerStates: [Layer: (state: LayerReport.State, reason: String)]
     /// When edges that are still standing were accepted first.
     public var detectedAt: [EdgeKey: Timestamp]
-    /// Raw readings by node for Hayashi-Yoshida at L1; nodes that are not irregular are left out.
-    public var ticks: [NodeKey: TickSeries]
-    public var tickOptions: HayashiYoshida.Options?
+    /// By event: what raw ticks give L1, see ``TickWindow``.
+    public var tickEdges: [String: [Edge]]
     /// Also return rejected pairs with their values (slower: every pair is settled).
     public var includesRejected: Bool
 
@@ -82,7 +81,7 @@ public struct EvaluationInput: Sendable {
         domain: String, block: SeriesBlock, shape: WindowShape, events: [String],
         thresholds: LayerThresholds = LayerThresholds(), partners: [PartnerBlock] = [],
         layerStates: [Layer: (state: LayerReport.State, reason: String)] = [:], detectedAt: [EdgeKey: Timestamp] = [:],
-        ticks: [NodeKey: TickSeries] = [:], tickOptions: HayashiYoshida.Options? = nil, includesRejected: Bool = false
+        tickEdges: [String: [Edge]] = [:], includesRejected: Bool = false
     ) {
         self.domain = domain
         self.block = block
@@ -92,8 +91,7 @@ public struct EvaluationInput: Sendable {
         self.partners = partners
         self.layerStates = layerStates
         self.detectedAt = detectedAt
-        self.ticks = ticks
-        self.tickOptions = tickOptions
+        self.tickEdges = tickEdges
         self.includesRejected = includesRejected
     }
 }

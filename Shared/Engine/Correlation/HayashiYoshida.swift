@@ -34,13 +34,6 @@ public enum HayashiYoshida {
             self.seed = seed
         }
 
-        /// Lags up to `lagBuckets` buckets in about 120 steps (1-2-5 x 10^k ms).
-        public static func grid(bucketMs: Int64, lagBuckets: Int) -> Options {
-            let limit = bucketMs * Int64(max(1, lagBuckets))
-            let step = BucketClock.derivedBucketMs(medianGapsMs: [Double(limit) / 60]) ?? 1
-            return Options(lagStepMs: max(1, step), lagLimitMs: limit)
-        }
-
         /// All lags, ascending, 0 in the middle.
         var lags: [Int64] {
             let steps = self.lagLimitMs / self.lagStepMs

@@ -90,11 +90,14 @@ struct HayashiYoshidaTests {
         let block = SeriesBlock(
             nodes: nodes, bucketMs: 1_000, windowEnd: Timestamp(milliseconds: 4_010_000), length: 60,
             values: [Double](repeating: 1, count: 120))
+        let ticks = TickWindow(
+            ticks: [nodes[0]: x, nodes[1]: y],
+            options: .init(lagStepMs: 1_000, lagLimitMs: 8_000, blockMs: 100_000, shifts: 20), bucketMs: 1_000,
+            windowEnd: block.windowEnd)
         let result = Evaluation.evaluate(
             EvaluationInput(
                 domain: "d", block: block, shape: WindowShape(present: 60, baseline: 0, lag: 5), events: ["e"],
-                ticks: [nodes[0]: x, nodes[1]: y],
-                tickOptions: .init(lagStepMs: 1_000, lagLimitMs: 8_000, blockMs: 100_000, shifts: 20)))[0]
+                tickEdges: ["e": ticks.edges()]))[0]
         let edge = try #require(result.accepted.first)
         #expect(edge.estimator == .hayashiYoshida && edge.source == nodes[0] && edge.latencyMs == 4_000)
         #expect(edge.confidence > 0.9 && edge.effectiveSize >= 10)
