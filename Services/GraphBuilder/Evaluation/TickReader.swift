@@ -23,7 +23,7 @@ struct TickReader {
     }
 
     /// Edges of one event and what they were made of, so that they need not be made twice.
-    struct Estimate: Sendable, Codable {
+    struct Estimate: Hashable, Sendable, Codable {
         var bucket: Int64
         var digest: String
         var edges: [Edge]
