@@ -289,12 +289,18 @@ struct EndpointTests {
             _ = try await fixture.pool.withConnection {
                 try await $0.pipeline([ForecastStore.insert(all), ForecastStore.score(scored)])
             }
+            // Two shards have moved on, one position is saved and one was never.
+            try await fixture.pool.query("UPDATE shard_leases SET revision = 7 WHERE shard IN (3, 5)")
+            _ = try await fixture.pool.withConnection {
+                try await $0.pipeline([ReaderPositionStore.save([.init(shard: Shard.all[3], revision: 4, state: [])])])
+            }
             let answer = try await door.get("/v1/forecasts?event=front&limit=2")
             #expect((answer.json["items"] as? [Any])?.count == 2)
             #expect(answer.json["nextCursor"] is String)
             let summary = try #require(answer.json["summary"] as? [String: Any])
             #expect(summary["forecasts"] as? Int == 5)
             #expect(summary["scored"] as? Int == 4)
+            #expect(summary["unreadRevisions"] as? Int == 7 - 4 + 7)
             let coverage = try #require(summary["coverage"] as? [String: Any])
             #expect(coverage["value"] as? Double == 0.5)
             #expect(coverage["n"] as? Int == 4)

@@ -8,6 +8,7 @@ struct ForecastRoutes: Sendable {
     static let limits = 1...500
     private static let list = "forecasts"
     let store: ForecastStore
+    let positions: ReaderPositionStore
     let timeout: QueryTimeout
 
     func add(to router: Router<CallContext>) {
@@ -97,13 +98,16 @@ struct ForecastRoutes: Sendable {
         let signHitRate: Share?
         /// What the sign hit rate would be by chance: how often the targets moved that way anyway.
         let baseRate: Double?
+        /// What graph-builder has written and no forecast or anomaly has been made of yet; 0: all is up to date.
+        let unreadRevisions: Int
 
-        init(_ tally: ForecastStore.Tally) {
+        init(_ tally: ForecastStore.Tally, unreadRevisions: Int) {
             self.forecasts = tally.forecasts
             self.scored = tally.scored
             self.coverage = Share(hits: tally.covered, of: tally.withInterval)
             self.signHitRate = Share(hits: tally.signHits, of: tally.withChange)
             self.baseRate = tally.baseRate
+            self.unreadRevisions = unreadRevisions
         }
     }
 
@@ -131,7 +135,8 @@ struct ForecastRoutes: Sendable {
             forecasts.removeLast(forecasts.count - limit)
             cursor = forecasts.last.map { PageEnd(time: $0.forecast.movedAt, id: $0.forecast.id).cursor(of: Self.list) }
         }
-        let summary = Summary(try await self.store.tally(filter))
+        let summary = Summary(
+            try await self.store.tally(filter), unreadRevisions: try await self.positions.unreadRevisions())
         return try Response.json(Answer(items: forecasts.map(Item.init), nextCursor: cursor, summary: summary))
     }
 }
