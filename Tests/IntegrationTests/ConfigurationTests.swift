@@ -19,6 +19,23 @@ extension ProcessTests {
             _ = try await stack.runToEnd(service, ["check-config"], [setting.key: setting.value], expecting: 64)
         }
 
+        @Test(
+            "a typo in a key of one service's own, a value out of its range and a file that is missing are named too",
+            arguments: [
+                ("graph-builder", "LEASE_SECONDZ", "10"), ("graph-builder", "LEASE_SECONDS", "0"),
+                ("graph-builder", "CALLER_TOKEN_SECRET_FILE", "/nowhere/secret"),
+                ("anomaly-propagation", "ROOT_CAUSE_CONCURENCY", "2"),
+                ("anomaly-propagation", "ROOT_CAUSE_CONCURRENCY", "none"),
+                ("anomaly-propagation", "CALLER_TOKEN_SECRET_FILE", "/nowhere/secret"),
+                ("gateway", "RATE_LIMITER_TOKEN", "5"), ("gateway", "RATE_LIMITER_TOKENS", "-1"),
+                ("gateway", "TLS_KEY_FILE", "/nowhere/key.pem"),
+            ])
+        func own(service: String, key: String, value: String) async throws {
+            let stack = try await Stack.shared()
+            let output = try await stack.runToEnd(service, ["serve"], [key: value], expecting: 64)
+            #expect(output.contains(key), "\(output.suffix(500))")
+        }
+
         @Test("an unknown key in the configuration file stops the start and is named", arguments: Stack.serviceNames)
         func file(service: String) async throws {
             let stack = try await Stack.shared()
