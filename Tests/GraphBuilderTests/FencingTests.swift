@@ -50,6 +50,29 @@ struct FencingTests {
         }
     }
 
+    @Test("an owner that lost a shard and took it again cannot write what it began under the old epoch")
+    func sameOwnerOldEpoch() async throws {
+        try await TestDatabase.with { database in
+            try await database.withPool { pool in
+                let store = LeaseStore(pool: pool, replica: "one", address: "one:1", validity: .seconds(60))
+                let old = try await store.claim(64)
+                try await store.release([Self.shard])
+                let new = try await store.claim(64)
+                #expect(new == [Self.shard: (old[Self.shard] ?? 0) + 1])
+                let writer = EvaluationWriter(pool: pool, replica: "one")
+                let refusal = await #expect(throws: StaleOwner.self) {
+                    try await writer.write(Self.batch(1), epochs: old)
+                }
+                #expect(refusal?.shards == [Self.shard])
+                #expect(try await Self.count(pool) == 0)
+                #expect(try await writer.write(Self.batch(2), epochs: new) == [Self.shard: 1])
+                // Nor can anybody write what the batch touches and nobody gave an epoch for.
+                await #expect(throws: StaleOwner.self) { try await writer.write(Self.batch(3), epochs: [:]) }
+                #expect(try await Self.count(pool) == 1)
+            }
+        }
+    }
+
     @Test("nobody can claim what is held, and what was given back is free at once")
     func claiming() async throws {
         try await TestDatabase.with { database in
