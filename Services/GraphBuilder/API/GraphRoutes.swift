@@ -35,12 +35,15 @@ struct GraphRoutes: Sendable {
         guard include == nil || include == "rejected" else {
             throw Problem(.invalidRequest, detail: "include must be rejected or absent")
         }
-        let filter = GraphFilter(
+        var filter = GraphFilter(
             layer: try query.layer("layer"), minConfidence: try query.number("minConfidence", in: 0...1) ?? 0,
             limit: try query.integer("limit", in: 1...200, default: 200), includesRejected: include != nil)
         guard let found = try await self.current(event) else {
             throw Problem(.notFound, detail: "there is no graph of this event")
         }
+        // Only the evaluation in memory knows them. An answer without them is the plain one and has its tag: a tag stands for
+        // the same bytes on every replica.
+        if !found.isWarm { filter.includesRejected = false }
         let tag = GraphIdentity.entityTag(id: found.graph.id, filter: filter)
         var headers: HTTPFields = [.eTag: tag, .age: String(Int(found.ageSeconds)), .cacheControl: "no-cache"]
         if let name = Self.sourceHeader { headers[name] = found.isWarm ? "warm" : "cold" }
