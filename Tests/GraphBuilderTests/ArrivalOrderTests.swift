@@ -119,6 +119,24 @@ struct ArrivalOrderTests {
         #expect(try await Self.outcome(mixed, profiles: profiles, restartsAfter: [4, 9, 15, 16]) == whole)
     }
 
+    @Test("data that come after their bucket was closed bring every graph to what it would have been")
+    func lateData() async throws {
+        let all = Feed.observations(domain: "a", events: ["alpha", "beta", "gamma"], count: 200, stepMs: 100)
+        let other = Feed.observations(domain: "b", events: ["delta"], count: 200, stepMs: 100)
+        let profiles = [Self.profile("a", bucketMs: 100), Self.profile("b", bucketMs: 100)]
+        let whole = try await Self.outcome([all + other], profiles: profiles)
+        #expect(whole.ids.count == 4)
+        // One node after the other, each with its whole history; the last but one ends earlier than the rest.
+        let byNode = ["beta", "gamma", "alpha"].map { event in all.filter { $0.node.event == event } }
+        #expect(try await Self.outcome(byNode + [other], profiles: profiles) == whole)
+        #expect(try await Self.outcome([other] + byNode.reversed(), profiles: profiles) == whole)
+        // Every seventh observation comes in the end, some of them older than any window.
+        let late = all.enumerated().filter { $0.offset % 7 == 3 }.map(\.element)
+        let early = all.enumerated().filter { $0.offset % 7 != 3 }.map(\.element)
+        #expect(try await Self.outcome([early, other, late], profiles: profiles) == whole)
+        #expect(try await Self.outcome([early + other, late], profiles: profiles, restartsAfter: [0]) == whole)
+    }
+
     @Test("a partner that stopped is waited for only so long, then its layer says that it is late")
     func stoppedPartner() async throws {
         let whole = Feed.observations(domain: "a", events: ["alpha"], count: 60)

@@ -11,6 +11,8 @@ struct DomainEvaluator {
         var windowEnd: Timestamp
         /// Domains that took part in L4, or should have.
         var partners: EvaluationSchedule.Partners
+        /// Of the domains that took part, see ``SeriesCache/lateVersion(of:)``.
+        var lateVersion: Int
     }
 
     struct Outcome {
@@ -74,7 +76,8 @@ struct DomainEvaluator {
             outcome.parts.append(
                 Part(
                     evaluation: evaluation, domain: due.domain, bucket: due.bucket, windowEnd: due.windowEnd,
-                    partners: due.partners))
+                    partners: due.partners,
+                    lateVersion: self.cache.lateVersion(of: [due.domain] + due.partners.ready)))
         }
         return outcome
     }

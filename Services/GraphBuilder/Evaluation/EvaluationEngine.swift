@@ -78,7 +78,7 @@ actor EvaluationEngine {
         while goesOn, !Task.isCancelled {
             let readMore = try await self.read()
             try await self.follow(self.keeper.trusted)
-            try await self.moveWindows()
+            try await self.moveWindows(isLevel: !readMore)
             let evaluated = self.evaluateBatch()
             try await self.flush(isCaughtUp: !evaluated && !readMore)
             self.report()
@@ -130,14 +130,11 @@ actor EvaluationEngine {
     /// Widens the spans of touched nodes and reads again what of them is in memory.
     private func take(_ touched: [LogTail.Touched]) async throws {
         var spans: [String: [SeriesReader.Span]] = [:]
+        let open = self.cache.domains.compactMapValues { $0.scheduled?.openBucket }
         for touch in touched {
             guard let name = self.cache.domainOfNode[touch.node] else { continue }
-            self.cache.update(name) { domain in
-                if let slot = domain.slots[touch.node] {
-                    domain.register(
-                        domain.nodes[slot].key, id: touch.node, firstMs: touch.firstMs, lastMs: touch.lastMs)
-                }
-                domain.newestMs = max(domain.newestMs ?? .min, touch.lastMs)
+            self.cache.update(name) {
+                $0.touch(touch.node, firstMs: touch.firstMs, lastMs: touch.lastMs, open: open[name])
             }
             if let span = self.cache.domains[name]?.reread(touch.node, firstMs: touch.firstMs, lastMs: touch.lastMs) {
                 spans[name, default: []].append(span)
@@ -180,11 +177,12 @@ actor EvaluationEngine {
     // MARK: Windows
 
     /// Brings every domain's window where evaluation needs it.
-    func moveWindows() async throws {
+    /// - Parameter isLevel: whether the log has been read to its end.
+    func moveWindows(isLevel: Bool) async throws {
         for (name, domain) in self.cache.domains where !domain.isPlaced && domain.clock != nil {
             self.place(domain: name, shards: Array(self.owned.keys))
         }
-        self.reschedule()
+        self.reschedule(isLevel: isLevel)
         let starts = self.cache.starts(
             owned: Set(self.owned.keys), revisedEndsMs: self.revisions.map(\.windowEnd.milliseconds))
         for (name, start) in starts.sorted(by: { $0.key < $1.key }) {
@@ -208,7 +206,7 @@ actor EvaluationEngine {
             let ticks = try await self.observations(plan.spans)
             self.cache.carryOut(plan, start: start, held: held, ticks: ticks)
         }
-        self.reschedule()
+        self.reschedule(isLevel: isLevel)
     }
 
     /// A profile changed: series, detectors and clock of the domain start anew.

@@ -39,6 +39,10 @@ struct DomainSeries: Sendable {
     var evaluated: [Shard: Int64] = [:]
     /// Whether `evaluated` has been taken from what is stored.
     var isPlaced = false
+    /// Goes up whenever data come for a bucket that was closed already: what was computed before is to be computed again.
+    private(set) var lateVersion = 0
+    /// The newest closed bucket for which each event got such data.
+    var lateEvents: [String: Int64] = [:]
     /// Raw observations of nodes that share event and market with another: what Hayashi-Yoshida reads. By slot.
     var ticks: [Int: TickBuffer] = [:]
 
@@ -85,6 +89,28 @@ struct DomainSeries: Sendable {
         // The first of two siblings has been read without keeping its raw readings: read anew.
         if self.groups[group] == 2 { self.dropWindow() }
         return slot
+    }
+
+    /// Takes note of a span that was stored.
+    /// - Parameter open: the first bucket that was not closed before the log was read on; nil: none was.
+    mutating func touch(_ node: NodeID, firstMs: Int64, lastMs: Int64, open: Int64?) {
+        if let slot = self.slots[node] {
+            let key = self.nodes[slot].key
+            if let clock, let open, clock.bucket(of: firstMs) < open {
+                self.lateVersion += 1
+                self.lateEvents[key.event] = max(
+                    self.lateEvents[key.event] ?? .min, min(clock.bucket(of: lastMs), open - 1))
+            }
+            self.register(key, id: node, firstMs: firstMs, lastMs: lastMs)
+        }
+        self.newestMs = max(self.newestMs ?? .min, lastMs)
+    }
+
+    /// Starts with what another profile had: its nodes, and how far its data go.
+    mutating func takeOver(from old: DomainSeries) {
+        for node in old.nodes { self.register(node.key, id: node.id, firstMs: node.firstMs, lastMs: node.lastMs) }
+        self.newestMs = old.newestMs
+        self.lateVersion = old.lateVersion + 1
     }
 
     /// Whether another node has the same event and market, so that the pair is direct.

@@ -56,11 +56,13 @@ struct SeriesCache: Sendable {
         self.profiles[profile.domain] = profile
         guard let old = self.domains[profile.domain] else { return false }
         var fresh = DomainSeries(name: profile.domain, profile: profile)
-        for node in old.nodes { fresh.register(node.key, id: node.id, firstMs: node.firstMs, lastMs: node.lastMs) }
-        fresh.newestMs = old.newestMs
+        fresh.takeOver(from: old)
         self.domains[profile.domain] = fresh
         return true
     }
+
+    /// Goes up whenever one of these domains gets data for a bucket that was closed already.
+    func lateVersion(of names: [String]) -> Int { names.reduce(0) { $0 + (self.domains[$1]?.lateVersion ?? 0) } }
 
     /// The bucket of each domain from which on its window is needed: its own next evaluation, or that of another domain
     /// whose window end lies within its data, whichever is earlier in event time.
