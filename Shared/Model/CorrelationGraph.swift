@@ -37,7 +37,7 @@ public struct CorrelationGraph: Hashable, Sendable, Codable {
     /// Edges kept per layer, strongest |score| x confidence first; `LayerReport.accepted` counts all.
     public static let edgesPerLayer = 50
 
-    /// Hex SHA-256 of engine version, configuration, window end, layer states and node digests.
+    /// Hex SHA-256 of engine version, configuration, window end, layer states and a digest of the observations.
     public var id: String
     public var event: String
     public var windowEnd: Timestamp

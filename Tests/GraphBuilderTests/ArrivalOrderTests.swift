@@ -50,12 +50,13 @@ struct ArrivalOrderTests {
 
     /// Stores and works batch by batch; `restartsAfter` names batches after which another replica takes over.
     static func outcome(
-        _ batches: [[Observation]], profiles: [DomainProfile], restartsAfter: Set<Int> = [], isClean: Bool = true
+        _ batches: [[Observation]], profiles: [DomainProfile], restartsAfter: Set<Int> = [], isClean: Bool = true,
+        graphInterval: Duration = .seconds(1)
     ) async throws -> Outcome {
         try await TestDatabase.with { database in
             try await database.withPool { pool in
                 for profile in profiles { try await Feed.declare(profile, in: pool) }
-                var replica = Replica(pool, name: "0", partnerWait: .zero)
+                var replica = Replica(pool, name: "0", partnerWait: .zero, graphInterval: graphInterval)
                 for (index, batch) in batches.enumerated() {
                     try await Feed.store(batch, in: pool)
                     try await replica.work()
@@ -135,6 +136,20 @@ struct ArrivalOrderTests {
         let early = all.enumerated().filter { $0.offset % 7 != 3 }.map(\.element)
         #expect(try await Self.outcome([early, other, late], profiles: profiles) == whole)
         #expect(try await Self.outcome([early + other, late], profiles: profiles, restartsAfter: [0]) == whole)
+    }
+
+    @Test("a graph that is written long after its window has left memory has the id it would have had at once")
+    func writtenLate() async throws {
+        let short = Feed.observations(domain: "a", events: ["alpha"], count: 60)
+        let long = Feed.observations(domain: "a", events: ["beta"], count: 2_600)
+        let profile = DomainProfile(
+            domain: "a", bucketMs: 60_000, presentBuckets: 30, baselineBuckets: 0, lagBuckets: 0,
+            allowedLatenessMs: 60_000)
+        let all = (short + long).sorted { $0.time < $1.time }
+        let cut = all.firstIndex { $0.time.milliseconds >= 64 * 60_000 } ?? 0
+        let atOnce = try await Self.outcome([Array(all[..<cut]), Array(all[cut...])], profiles: [profile])
+        let late = try await Self.outcome([all], profiles: [profile], graphInterval: .seconds(3_600))
+        #expect(late == atOnce && late.ids.count == 2)
     }
 
     @Test("a partner that stopped is waited for only so long, then its layer says that it is late")

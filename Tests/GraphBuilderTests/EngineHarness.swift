@@ -13,7 +13,7 @@ struct Replica {
 
     init(
         _ pool: PostgresPool, name: String, validity: Duration = .seconds(60), batchEvaluations: Int = 512,
-        partnerWait: Duration = .seconds(5)
+        partnerWait: Duration = .seconds(5), graphInterval: Duration = .seconds(1)
     ) {
         self.keeper = LeaseKeeper(
             store: LeaseStore(pool: pool, replica: name, address: "\(name):1", validity: validity), logger: .silent)
@@ -21,6 +21,7 @@ struct Replica {
         var settings = EvaluationEngine.Settings()
         settings.batchEvaluations = batchEvaluations
         settings.partnerWait = partnerWait
+        settings.graphInterval = graphInterval
         self.engine = EvaluationEngine(
             pool: pool, keeper: self.keeper, graphs: self.graphs, metrics: GraphBuilderMetrics(), settings: settings,
             logger: .silent)

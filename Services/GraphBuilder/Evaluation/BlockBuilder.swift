@@ -108,4 +108,28 @@ struct BlockBuilder {
     private static func assembler(_ profile: DomainProfile, bucketMs: Int64) -> SeriesAssembler {
         SeriesAssembler(clock: BucketClock(bucketMs: bucketMs), fill: profile.fill, transform: profile.transform)
     }
+
+    /// Of everything an evaluation looks at, sums of hashes: the observations in its windows, and the value each node came
+    /// into them with. To be taken with the evaluation itself; windows move on.
+    func digest(_ domain: DomainSeries, bucket: Int64, partners: [String]) -> Digest128 {
+        guard let endMs = domain.clock?.end(of: bucket).milliseconds else { return .zero }
+        var digest = Digest128.zero
+        for name in [domain.name] + partners {
+            guard let member = self.cache.domains[name], let clock = member.clock, let window = member.window else {
+                continue
+            }
+            let end = clock.bucket(of: endMs)
+            let start = end - Int64(member.neededBuckets)
+            digest.add(window.digest(in: start..<end))
+            var entering: [Double] = []
+            for (slot, node) in member.nodes.enumerated() {
+                entering.removeAll(keepingCapacity: true)
+                window.filled(slot: slot, through: start - 1, length: 1, fill: .last, into: &entering)
+                if let value = entering.first, !value.isNaN {
+                    digest.add(Digest128(node: node.id, timeMs: .min, value: value))
+                }
+            }
+        }
+        return digest
+    }
 }

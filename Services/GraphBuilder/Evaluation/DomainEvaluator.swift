@@ -11,6 +11,8 @@ struct DomainEvaluator {
         var windowEnd: Timestamp
         /// Domains that took part in L4, or should have.
         var partners: EvaluationSchedule.Partners
+        /// Of all it looked at.
+        var digest: Digest128
         /// Of the domains that took part, see ``SeriesCache/lateVersion(of:)``.
         var lateVersion: Int
     }
@@ -60,6 +62,7 @@ struct DomainEvaluator {
             ticks[event] = estimate
             input.tickEdges[event] = estimate.edges
         }
+        let digest = builder.digest(domain, bucket: due.bucket, partners: due.partners.ready)
         var outcome = Outcome()
         for evaluation in Evaluation.evaluate(input) {
             var state = states[evaluation.event] ?? Self.fresh(evaluation.event, domain: domain, clock: clock)
@@ -76,7 +79,7 @@ struct DomainEvaluator {
             outcome.parts.append(
                 Part(
                     evaluation: evaluation, domain: due.domain, bucket: due.bucket, windowEnd: due.windowEnd,
-                    partners: due.partners,
+                    partners: due.partners, digest: digest,
                     lateVersion: self.cache.lateVersion(of: [due.domain] + due.partners.ready)))
         }
         return outcome

@@ -6,15 +6,7 @@ import Model
 struct GraphAssembler {
     let cache: SeriesCache
     let thresholds: LayerThresholds
-    /// Digests are the same for all events of one evaluation.
-    private var digests: [Key: [(node: NodeID, digest: Digest128)]] = [:]
     private var configurations: [[String]: String] = [:]
-
-    private struct Key: Hashable {
-        var domain: String
-        var bucket: Int64
-        var partners: [String]
-    }
 
     init(cache: SeriesCache, thresholds: LayerThresholds) {
         self.cache = cache
@@ -33,7 +25,8 @@ struct GraphAssembler {
             ids.count == 1
             ? ids[0]
             : GraphIdentity.id(
-                event: event, configuration: ids.joined(separator: " "), windowEnd: newest, layers: layers, digests: [])
+                event: event, configuration: ids.joined(separator: " "), windowEnd: newest, layers: layers,
+                digest: .zero)
         return CorrelationGraph(
             id: id, event: event, windowEnd: newest, layers: layers, edges: Self.edges(parts.map(\.evaluation)))
     }
@@ -74,7 +67,7 @@ struct GraphAssembler {
         GraphIdentity.id(
             event: event, configuration: self.configuration([part.domain] + part.partners.ready),
             windowEnd: part.windowEnd,
-            layers: part.evaluation.layers, digests: self.digests(part))
+            layers: part.evaluation.layers, digest: part.digest)
     }
 
     private mutating func configuration(_ domains: [String]) -> String {
@@ -90,30 +83,5 @@ struct GraphAssembler {
         text += ((try? encoder.encode(self.thresholds)).map { String(decoding: $0, as: UTF8.self) }) ?? ""
         self.configurations[domains] = text
         return text
-    }
-
-    /// Of everything the evaluation looked at: the observations in its window, and the value each node came into it with.
-    private mutating func digests(_ part: DomainEvaluator.Part) -> [(node: NodeID, digest: Digest128)] {
-        let key = Key(domain: part.domain, bucket: part.bucket, partners: part.partners.ready)
-        if let known = self.digests[key] { return known }
-        var digests: [(node: NodeID, digest: Digest128)] = []
-        for name in [part.domain] + part.partners.ready {
-            guard let domain = self.cache.domains[name], let clock = domain.clock, let window = domain.window else {
-                continue
-            }
-            let end = name == part.domain ? part.bucket + 1 : clock.bucket(of: part.windowEnd.milliseconds)
-            let range = (end - Int64(domain.neededBuckets))..<end
-            for (slot, node) in domain.nodes.enumerated() {
-                var digest = window.digest(slot: slot, in: range)
-                var entering: [Double] = []
-                window.filled(slot: slot, through: range.lowerBound - 1, length: 1, fill: .last, into: &entering)
-                for value in entering where !value.isNaN {
-                    digest.add(Digest128(node: node.id, timeMs: .min, value: value))
-                }
-                digests.append((node.id, digest))
-            }
-        }
-        self.digests[key] = digests
-        return digests
     }
 }

@@ -58,10 +58,40 @@ struct IngestChunk: Sendable {
         if !isSorted { self.rows.sort(by: Row.isBefore) }
     }
 
+    /// Sorted rows of several chunks in one order.
+    static func merged(_ chunks: [[Row]]) -> [Row] {
+        var chunks = chunks.filter { !$0.isEmpty }
+        guard !chunks.isEmpty else { return [] }
+        while chunks.count > 1 {
+            chunks = stride(from: 0, to: chunks.count, by: 2).map { index in
+                index + 1 < chunks.count ? Self.merged(chunks[index], chunks[index + 1]) : chunks[index]
+            }
+        }
+        return chunks[0]
+    }
+
+    private static func merged(_ left: [Row], _ right: [Row]) -> [Row] {
+        var rows: [Row] = []
+        rows.reserveCapacity(left.count + right.count)
+        var (i, j) = (0, 0)
+        while i < left.count, j < right.count {
+            if Row.isBefore(right[j], left[i]) {
+                rows.append(right[j])
+                j += 1
+            } else {
+                rows.append(left[i])
+                i += 1
+            }
+        }
+        rows += left[i...]
+        rows += right[j...]
+        return rows
+    }
+
     /// Spans per node, of sorted rows.
-    var spans: [Span] {
+    static func spans(of rows: [Row]) -> [Span] {
         var spans: [Span] = []
-        for row in self.rows {
+        for row in rows {
             if let last = spans.indices.last, spans[last].node == row.node, spans[last].shard == row.shard {
                 spans[last].lastMs = row.timeMs
             } else {

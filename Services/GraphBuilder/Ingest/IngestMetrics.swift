@@ -10,6 +10,8 @@ struct IngestMetrics: Sendable {
     private let refused: Counter
     private let replayed: Counter
     private let duration: Timer
+    private let groupJobs: Recorder
+    private let groupRows: Recorder
 
     init(factory: any MetricsFactory = MetricsSystem.factory) {
         func counter(_ label: String, _ dimensions: [(String, String)] = []) -> Counter {
@@ -24,12 +26,19 @@ struct IngestMetrics: Sendable {
         self.replayed = counter("ingest_requests_replayed_total")
         self.duration = Timer(
             label: "ingest_request_duration_seconds", dimensions: [], preferredDisplayUnit: .seconds, factory: factory)
+        self.groupJobs = Recorder(label: "ingest_commit_group_jobs", factory: factory)
+        self.groupRows = Recorder(label: "ingest_commit_group_rows", factory: factory)
     }
 
     func stored(_ stored: IngestWriter.Stored) {
         self.accepted.increment(by: stored.added)
         self.duplicates.increment(by: stored.duplicates)
         self.batches.increment()
+    }
+
+    func committing(jobs: Int, rows: Int) {
+        self.groupJobs.record(jobs)
+        self.groupRows.record(rows)
     }
 
     func redoing() { self.redone.increment() }

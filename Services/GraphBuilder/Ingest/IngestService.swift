@@ -15,7 +15,7 @@ final class IngestService: Sendable {
         /// Lines of NDJSON per commit. A JSON array is one commit: it is valid as a whole or not at all.
         var linesPerCommit = 10_000
         /// Ingests running at once; each holds at most one body's array or one chunk of lines.
-        var concurrency = 16
+        var concurrency = 64
         /// Seconds an answer is kept under its idempotency key.
         var keyRetentionSeconds: Int64 = 86_400
 
@@ -63,6 +63,9 @@ final class IngestService: Sendable {
         self.logger = logger
         self.now = now
     }
+
+    /// What waits for a common transaction now.
+    var waitingForCommit: (jobs: Int, rows: Int) { self.writer.waiting }
 
     /// Reads a body to its end and makes its valid observations durable.
     ///

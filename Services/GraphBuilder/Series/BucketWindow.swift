@@ -17,6 +17,8 @@ struct BucketWindow: Sendable {
     private(set) var aggregates: [Double] = []
     /// Sum modulo 2^128 of the hashes of a bucket's observations; same shape.
     private(set) var digests: [Digest128] = []
+    /// Sums of the digests of all nodes, a bucket each.
+    private var totals: [Digest128]
     /// Per node: the aggregate of its last bucket before `base`, NaN when there is none.
     var held: [Double] = []
     /// Per bucket: bit s is set when shard s has data in it.
@@ -28,6 +30,7 @@ struct BucketWindow: Sendable {
         self.capacity = capacity
         self.loadedEnd = base
         self.shardMasks = Array(repeating: 0, count: capacity)
+        self.totals = Array(repeating: .zero, count: capacity)
     }
 
     var end: Int64 { self.base + Int64(self.capacity) }
@@ -47,6 +50,8 @@ struct BucketWindow: Sendable {
         guard bucket >= self.base, bucket < self.end else { return }
         let offset = Int(bucket - self.base)
         self.aggregates[slot * self.capacity + offset] = aggregate
+        self.totals[offset].remove(self.digests[slot * self.capacity + offset])
+        self.totals[offset].add(digest)
         self.digests[slot * self.capacity + offset] = digest
         if !aggregate.isNaN { self.shardMasks[offset] |= 1 << UInt64(shard.rawValue) }
     }
@@ -98,6 +103,8 @@ struct BucketWindow: Sendable {
         }
         self.shardMasks.removeFirst(shift)
         self.shardMasks.append(contentsOf: repeatElement(0, count: shift))
+        self.totals.removeFirst(shift)
+        self.totals.append(contentsOf: repeatElement(.zero, count: shift))
         self.base = newBase
         self.loadedEnd = max(self.loadedEnd, newBase)
     }
@@ -138,5 +145,11 @@ struct BucketWindow: Sendable {
         var sum = Digest128.zero
         for bucket in range { sum.add(self.digests[slot * self.capacity + Int(bucket - self.base)]) }
         return sum
+    }
+
+    /// Sum of the digests of all nodes over the buckets of `range`.
+    func digest(in range: Range<Int64>) -> Digest128 {
+        let range = range.clamped(to: self.base..<self.end)
+        return range.reduce(into: Digest128.zero) { $0.add(self.totals[Int($1 - self.base)]) }
     }
 }

@@ -4,16 +4,16 @@ import Model
 /// The name of a graph's content: two graphs with one id have the same edges to the last digit.
 public enum GraphIdentity {
     /// Changes whenever the same observations and settings could give other numbers.
-    public static let engineVersion = "1"
+    public static let engineVersion = "2"
 
-    /// Hex SHA-256 (64 characters) over engine version, configuration, window end, layer states and node digests.
+    /// Hex SHA-256 (64 characters) over engine version, configuration, window end, layer states and a digest of the observations.
     ///
     /// - Parameters:
     ///   - configuration: one text for equal settings (profiles and thresholds).
-    ///   - digests: of every node that took part, in any order.
+    ///   - digest: the sum over the observations of every node that took part, see ``Digest128``.
     public static func id(
         event: String, configuration: String, windowEnd: Timestamp, layers: [LayerReport],
-        digests: [(node: NodeID, digest: Digest128)]
+        digest: Digest128
     ) -> String {
         var hash = SHA256()
         func add(_ text: String) {
@@ -28,9 +28,7 @@ public enum GraphIdentity {
             add("\(layer.layer.code) \(layer.state.rawValue)")
             add(layer.reason ?? "")
         }
-        for entry in digests.sorted(by: { $0.node < $1.node }) {
-            add("\(entry.node.rawValue) \(entry.digest.hex)")
-        }
+        add(digest.hex)
         return Self.hex(hash.finalize())
     }
 
