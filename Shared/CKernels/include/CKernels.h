@@ -46,4 +46,8 @@ double kernel_lag_factors(
     const double *sums, const double *squares, ptrdiff_t length, ptrdiff_t window, ptrdiff_t lags, double scale,
     float *const *factors, ptrdiff_t stride);
 
+/// The integral over low ... high of exp(-(x - z)^2 / 2 deviation^2) sech^2(x), times e^(2z) / 4, by Gauss-Legendre
+/// quadrature in panels of at most 4 deviations; |low|, |high| and z under 300. The same bits on every machine.
+double kernel_fisher_mass(double low, double high, double z, double deviation);
+
 #endif

@@ -3,77 +3,78 @@ import Model
 /// Finds edges that a common neighbour explains: with the strongest one held fixed, the correlation falls under the
 /// layer's threshold.
 struct CommonNeighbours {
-    private let edges: [Edge]
-    private let thresholds: LayerThresholds
-    private var nodes: [NodeKey] = []
-    /// Numbers of source and target of each edge; -1 where the edge takes no part.
-    private var ends: [(source: Int, target: Int)] = []
-    /// By node: neighbours with the score of the edge between.
-    private var arcs: [[(node: Int, score: Double)]] = []
+    /// What counts of an edge: its nodes by rank.
+    struct Arc {
+        var source: Int
+        var target: Int
+        var score: Double
+        /// |r| its layer asks for.
+        var threshold: Double
+    }
+
+    private let arcs: [Arc]
+    /// By node: where its neighbours begin in `neighbours`; one more than nodes.
+    private var starts: [Int]
+    /// Neighbours with the score of the edge between.
+    private var neighbours: [(node: Int, score: Double)]
     /// The score of an arc from the source in hand, by neighbour; valid where `owner` is that source.
-    private var slots: [Double] = []
-    private var owner: [Int] = []
+    private var slots: [Double]
+    private var owner: [Int]
 
-    init(edges: [Edge], thresholds: LayerThresholds) {
-        self.edges = edges
-        self.thresholds = thresholds
-        guard edges.count > 2 else { return }
-        var numbers: [NodeKey: Int] = [:]
-        self.ends.reserveCapacity(edges.count)
-        for edge in edges {
-            guard edge.estimator == .pearson else {
-                self.ends.append((-1, -1))
-                continue
-            }
-            let (source, target) = (self.number(edge.source, &numbers), self.number(edge.target, &numbers))
-            self.ends.append((source, target))
-            self.arcs[source].append((target, edge.score))
-            self.arcs[target].append((source, edge.score))
+    /// - Parameter nodes: how many ranks there are.
+    init(arcs: [Arc], nodes: Int) {
+        self.arcs = arcs
+        self.starts = [Int](repeating: 0, count: nodes + 2)
+        self.neighbours = [(node: Int, score: Double)](repeating: (0, 0), count: 2 * arcs.count)
+        self.slots = [Double](repeating: 0, count: nodes)
+        self.owner = [Int](repeating: -1, count: nodes)
+        // Counted two places further on, summed, and moved on while filling: afterwards node k begins at starts[k].
+        for arc in arcs {
+            self.starts[arc.source + 2] += 1
+            self.starts[arc.target + 2] += 1
         }
-        self.slots = [Double](repeating: 0, count: self.nodes.count)
-        self.owner = [Int](repeating: -1, count: self.nodes.count)
+        for index in self.starts.indices.dropFirst() { self.starts[index] += self.starts[index - 1] }
+        for arc in arcs {
+            self.neighbours[self.starts[arc.source + 1]] = (arc.target, arc.score)
+            self.starts[arc.source + 1] += 1
+            self.neighbours[self.starts[arc.target + 1]] = (arc.source, arc.score)
+            self.starts[arc.target + 1] += 1
+        }
     }
 
-    private mutating func number(_ node: NodeKey, _ numbers: inout [NodeKey: Int]) -> Int {
-        if let known = numbers[node] { return known }
-        numbers[node] = self.nodes.count
-        self.nodes.append(node)
-        self.arcs.append([])
-        return self.nodes.count - 1
-    }
-
-    /// By edge, the neighbour that explains it; nil where none does.
-    mutating func explanations() -> [NodeKey?] {
-        var result = [NodeKey?](repeating: nil, count: self.edges.count)
+    /// By arc, the rank of the neighbour that explains it; nil where none does.
+    mutating func explanations() -> [Int?] {
+        var result = [Int?](repeating: nil, count: self.arcs.count)
+        guard self.arcs.count > 2 else { return result }
         // Edges of one source in a row, so that its arcs are laid out once.
-        for index in self.ends.indices.sorted(by: { self.ends[$0].source < self.ends[$1].source })
-        where self.ends[index].source >= 0 {
-            if let node = self.explanation(index) { result[index] = self.nodes[node] }
+        for index in self.arcs.indices.sorted(by: { self.arcs[$0].source < self.arcs[$1].source }) {
+            result[index] = self.explanation(self.arcs[index])
         }
         return result
     }
 
-    private mutating func explanation(_ index: Int) -> Int? {
-        let (source, target) = self.ends[index]
-        for arc in self.arcs[source]
-        where self.owner[arc.node] != source || abs(arc.score) > abs(self.slots[arc.node]) {
-            self.owner[arc.node] = source
-            self.slots[arc.node] = arc.score
+    private mutating func explanation(_ arc: Arc) -> Int? {
+        let source = arc.source
+        for (node, score) in self.neighbours[self.starts[source]..<self.starts[source + 1]]
+        where self.owner[node] != source || abs(score) > abs(self.slots[node]) {
+            self.owner[node] = source
+            self.slots[node] = score
         }
         var best: (node: Int, strength: Double, first: Double, second: Double)?
-        for (node, second) in self.arcs[target] where self.owner[node] == source {
+        for (node, second) in self.neighbours[self.starts[arc.target]..<self.starts[arc.target + 1]]
+        where self.owner[node] == source {
             let first = self.slots[node]
             let strength = abs(first * second)
             if let known = best {
                 if strength < known.strength { continue }
-                if strength == known.strength, !(self.nodes[node] < self.nodes[known.node]) { continue }
+                if strength == known.strength, node >= known.node { continue }
             }
             best = (node, strength, first, second)
         }
         guard let best else { return nil }
         let rest = (1 - best.first * best.first) * (1 - best.second * best.second)
         guard rest > 0 else { return best.node }
-        let partial = ((self.edges[index].score - best.first * best.second) / rest.squareRoot()).roundedToNine
-        return abs(partial) < self.thresholds[self.edges[index].layer] ? best.node : nil
+        let partial = ((arc.score - best.first * best.second) / rest.squareRoot()).roundedToNine
+        return abs(partial) < arc.threshold ? best.node : nil
     }
 }

@@ -25,14 +25,16 @@ private struct EvaluationRun {
     let events: [String]
     private var failures: [Layer: String] = [:]
     private var counts: [PairCounts]
-    /// By asked event: what was settled, and the panel its rows belong to.
-    private var settled: [[(pair: SettledPair, panel: SeriesPanel)]]
+    /// What rows of settled pairs belong to.
+    private var panels: [SeriesPanel] = []
+    /// By asked event.
+    private var settled: [[SettledPair]]
 
     init(_ input: EvaluationInput) {
         self.input = input
         self.events = Set(input.events).sorted()
         self.counts = [PairCounts](repeating: PairCounts(), count: self.events.count * Layer.allCases.count)
-        self.settled = [[(pair: SettledPair, panel: SeriesPanel)]](repeating: [], count: self.events.count)
+        self.settled = [[SettledPair]](repeating: [], count: self.events.count)
     }
 
     private func isComputed(_ layer: Layer) -> Bool {
@@ -113,86 +115,22 @@ private struct EvaluationRun {
             self.counts[index].short += count.short
             self.counts[index].constant += count.constant
         }
-        for pair in scan.settled {
+        for var pair in scan.settled {
+            pair.panel = self.panels.count
             let events = (numbers.asked[pair.first], numbers.asked[pair.second])
-            if events.0 >= 0 { self.settled[Int(events.0)].append((pair, panel)) }
-            if events.1 >= 0, events.1 != events.0 { self.settled[Int(events.1)].append((pair, panel)) }
+            if events.0 >= 0 { self.settled[Int(events.0)].append(pair) }
+            if events.1 >= 0, events.1 != events.0 { self.settled[Int(events.1)].append(pair) }
         }
+        self.panels.append(panel)
     }
 
     func results() -> [EventEvaluation] {
-        let irregular = TickEdges(input: self.input)
-        return self.events.indices.map { self.result($0, irregular) }
-    }
-
-    private func result(_ event: Int, _ irregular: TickEdges) -> EventEvaluation {
-        var evaluation = EventEvaluation(event: self.events[event], layers: [], accepted: [])
-        for layer in Layer.allCases {
-            let counts = self.counts[event * Layer.allCases.count + layer.rawValue - 1]
-            var report = self.report(layer)
-            guard report.state != .failed, report.state != .standby else {
-                evaluation.layers.append(report)
-                continue
-            }
-            var family = EdgeFamily(
-                layer: layer, threshold: self.input.thresholds[layer], size: counts.pairs - counts.constant,
-                detectedAt: self.input.detectedAt)
-            for entry in self.settled[event] where entry.pair.layer == layer {
-                family.add(entry.pair, of: entry.panel)
-            }
-            let outcome = family.outcome()
-            var edges = outcome.edges
-            report.pairs = counts.pairs
-            report.short = counts.short
-            report.constant = counts.constant
-            report.accepted = outcome.acceptedPairs
-            if layer == .direct {
-                edges += irregular.edges(
-                    event: self.events[event], report: &report, beside: edges,
-                    untested: self.settled[event].lazy.filter { $0.pair.status != .tested && $0.pair.layer == .direct }
-                        .map { entry in
-                            let nodes = entry.panel.block.nodes
-                            return (Set([nodes[entry.pair.first], nodes[entry.pair.second]]), entry.pair.status)
-                        })
-            }
-            report.rejected = report.pairs - report.accepted - report.short - report.constant
-            evaluation.layers.append(report)
-            evaluation.accepted += Self.strongest(edges)
-            if self.input.includesRejected { evaluation.rejected += Self.strongest(outcome.rejected) }
+        let assembly = EventAssembly(input: self.input, failures: self.failures, panels: self.panels)
+        let size = Layer.allCases.count
+        return self.events.indices.map { event in
+            assembly.evaluation(
+                event: self.events[event], counts: self.counts[event * size..<(event + 1) * size],
+                settled: self.settled[event])
         }
-        var neighbours = CommonNeighbours(edges: evaluation.accepted, thresholds: self.input.thresholds)
-        for (index, node) in neighbours.explanations().enumerated() where node != nil {
-            evaluation.accepted[index].explainedBy = node
-        }
-        return evaluation
-    }
-
-    private func report(_ layer: Layer) -> LayerReport {
-        if let reason = self.failures[layer] { return LayerReport(layer: layer, state: .failed, reason: reason) }
-        guard let known = self.input.layerStates[layer] else { return LayerReport(layer: layer, state: .ok) }
-        return LayerReport(layer: layer, state: known.state, reason: known.state == .ok ? nil : known.reason)
-    }
-
-    private static func strongest(_ edges: [Edge]) -> [Edge] {
-        // Positions are cheaper to move than edges.
-        let weights = edges.map(\.weight)
-        let ranked = edges.indices.sorted { left, right in
-            if weights[left] != weights[right] { return weights[left] > weights[right] }
-            let (left, right) = (edges[left], edges[right])
-            if left.source != right.source { return left.source < right.source }
-            if left.target != right.target { return left.target < right.target }
-            return left.estimator.rawValue < right.estimator.rawValue
-        }
-        return ranked.prefix(EventEvaluation.acceptedPerLayer).map { edges[$0] }
-    }
-
-    private static func strongest(_ pairs: [RejectedPair]) -> [RejectedPair] {
-        let ranked = pairs.sorted { left, right in
-            let sizes = (abs(left.score ?? -1), abs(right.score ?? -1))
-            if (left.score == nil) != (right.score == nil) { return right.score == nil }
-            if sizes.0 != sizes.1 { return sizes.0 > sizes.1 }
-            return left.first != right.first ? left.first < right.first : left.second < right.second
-        }
-        return Array(ranked.prefix(EventEvaluation.rejectedPerLayer))
     }
 }

@@ -1,3 +1,4 @@
+import CKernels
 import Foundation
 
 /// What r and its effective size say about rho, by Fisher's z: atanh(r) is close to normal with mean atanh(rho) and
@@ -42,46 +43,19 @@ enum FisherStatistics {
     /// P(|rho| > threshold | r, nEff): Fisher's likelihood integrated under a prior flat in rho.
     ///
     /// With zeta = atanh(rho) the flat prior is sech^2(zeta), so this is the ratio of two integrals of a normal density
-    /// times sech^2, each by Gauss-Legendre quadrature over +-8.5 standard deviations.
+    /// times sech^2, each by quadrature over +-8.5 standard deviations.
     static func confidence(score: Double, effectiveSize: Double, threshold: Double) -> Double {
         let z = self.z(abs(score))
         let deviation = 1 / max(effectiveSize - 3, 1).squareRoot()
         let cut = atanh(min(max(threshold, 0), self.scoreLimit))
         let low = z - 8.5 * deviation
         let high = z + 8.5 * deviation
-        let inside = self.mass(from: max(low, -cut), to: min(high, cut), z, deviation)
-        let above = self.mass(from: max(low, cut), to: high, z, deviation)
-        let below = self.mass(from: low, to: min(high, -cut), z, deviation)
+        let inside = kernel_fisher_mass(max(low, -cut), min(high, cut), z, deviation)
+        let above = kernel_fisher_mass(max(low, cut), high, z, deviation)
+        let below = kernel_fisher_mass(low, min(high, -cut), z, deviation)
         let total = inside + above + below
         return total > 0 ? (above + below) / total : 0
     }
-
-    /// The integral of exp(-(x - z)^2 / 2 sd^2) sech^2(x), scaled by e^(2z) / 4, in panels of at most 4 sd.
-    private static func mass(from low: Double, to high: Double, _ z: Double, _ deviation: Double) -> Double {
-        guard low < high else { return 0 }
-        let panels = max(1, Int(((high - low) / (4 * deviation)).rounded(.up)))
-        let half = (high - low) / Double(2 * panels)
-        var total = 0.0
-        for panel in 0..<panels {
-            let middle = low + half * Double(2 * panel + 1)
-            for node in Self.quadrature {
-                for x in [middle - half * node.position, middle + half * node.position] {
-                    let distance = (x - z) / deviation
-                    // sech^2(x) = 4 e^(-2x) / (1 + e^(-2x))^2; one exponential carries the normal and e^(-2 (x - z)).
-                    let decay = 1 + exp(-2 * x)
-                    total += node.weight * exp(-0.5 * distance * distance - 2 * (x - z)) / (decay * decay)
-                }
-            }
-        }
-        return total * half
-    }
-
-    /// The positive half of the 12-point Gauss-Legendre rule (Abramowitz and Stegun, table 25.4).
-    private static let quadrature: [(position: Double, weight: Double)] = [
-        (0.125_233_408_511_469, 0.249_147_045_813_403), (0.367_831_498_998_180, 0.233_492_536_538_355),
-        (0.587_317_954_286_617, 0.203_167_426_723_066), (0.769_902_674_194_305, 0.160_078_328_543_346),
-        (0.904_117_256_370_475, 0.106_939_325_995_318), (0.981_560_634_246_719, 0.047_175_336_386_512),
-    ]
 
     /// Benjamini-Hochberg q of `pValues` within a family of `size` tests, of which those not listed have p = 1.
     static func qValues(_ pValues: [Double], familySize size: Int) -> [Double] {

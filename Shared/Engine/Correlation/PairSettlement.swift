@@ -9,6 +9,8 @@ struct SettledPair {
     var second: Int
     var layer: Layer
     var status: Status
+    /// Number of the panel the rows are of.
+    var panel = 0
     var peak = Peak()
     /// A second, distinct peak of the opposite direction that reaches the threshold, too.
     var opposite: Peak?
