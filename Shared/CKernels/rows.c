@@ -15,6 +15,8 @@
 
 typedef double f64x8 __attribute__((vector_size(64)));
 typedef int64_t i64x8 __attribute__((vector_size(64)));
+typedef float f32x16 __attribute__((vector_size(64)));
+typedef int32_t i32x16 __attribute__((vector_size(64)));
 
 #define LOAD64(p) ({ f64x8 v_; memcpy(&v_, (p), sizeof v_); v_; })
 #define JOIN(s) ((((s)[0] + (s)[4]) + ((s)[2] + (s)[6])) + (((s)[1] + (s)[5]) + ((s)[3] + (s)[7])))
@@ -143,16 +145,27 @@ CLONES ptrdiff_t kernel_clip_range(const double *x, ptrdiff_t count, double *scr
     return differing;
 }
 
-CLONES void kernel_centre(
-    const double *x, ptrdiff_t length, ptrdiff_t window, const double *range, double *values, double *sums,
-    double *squares) {
+CLONES int kernel_is_finite(const double *x, ptrdiff_t count) {
+    // A sum of products with 0 is 0 unless a value is not finite.
+    f64x8 traces = {0};
+    ptrdiff_t t = 0;
+    for (; t + 8 <= count; t += 8) traces += LOAD64(x + t) * 0.0;
+    double trace = JOIN(traces);
+    for (; t < count; t++) trace += x[t] * 0.0;
+    return trace == 0;
+}
+
+CLONES double kernel_centre(
+    const double *x, ptrdiff_t length, ptrdiff_t window, ptrdiff_t lags, const double *range, double *values,
+    double *moments, double *plain) {
 #pragma clang fp contract(off)
     const double low = range[0], high = range[1];
     for (ptrdiff_t t = 0; t < length; t++) {
         double v = x[t] > low ? x[t] : low;
         values[t] = v < high ? v : high;
     }
-    const double *inside = values + length - window;
+    const ptrdiff_t reach = length - window;
+    const double *inside = values + reach;
     // In two steps, so that a large offset costs no digits.
     const double rough = extent(inside, window).sum / (double)window;
     f64x8 rests = {0};
@@ -161,49 +174,93 @@ CLONES void kernel_centre(
     double rest = JOIN(rests);
     for (; t < window; t++) rest += inside[t] - rough;
     const double mean = rough + rest / (double)window;
-    double sum = 0, square = 0;
-    sums[0] = squares[0] = 0;
-    for (t = 0; t < length; t++) {
-        double v = values[t] - mean;
-        values[t] = v;
-        sum += v;
-        square += v * v;
-        sums[t + 1] = sum;
-        squares[t + 1] = square;
+    double before = 0;
+    for (t = 0; t < reach; t++) {
+        values[t] -= mean;
+        before += values[t] * values[t];
     }
+    f64x8 sums = {0}, squares = {0};
+    for (; t + 8 <= length; t += 8) {
+        f64x8 v = LOAD64(values + t) - mean;
+        memcpy(values + t, &v, sizeof v);
+        sums += v;
+        squares += v * v;
+    }
+    double sum = JOIN(sums), square = JOIN(squares);
+    for (; t < length; t++) {
+        values[t] -= mean;
+        sum += values[t];
+        square += values[t] * values[t];
+    }
+    *plain = square;
+    // From lag to lag the leader's window takes in an older value and leaves its newest; once nothing older is left, the
+    // follower's window loses its oldest, too.
+    double *leads = moments, *leadEnergies = leads + lags + 1, *follows = leadEnergies + lags + 1;
+    double *followEnergies = follows + lags + 1;
+    double lead = sum, leadSquare = square, follow = sum, followSquare = square;
+    for (ptrdiff_t lag = 0; lag <= lags; lag++) {
+        if (lag >= length) {
+            leads[lag] = leadEnergies[lag] = follows[lag] = followEnergies[lag] = 0;
+            continue;
+        }
+        if (lag > 0) {
+            const double newest = values[length - lag];
+            lead -= newest;
+            leadSquare -= newest * newest;
+            if (lag <= reach) {
+                const double older = values[reach - lag];
+                lead += older;
+                leadSquare += older * older;
+            } else {
+                const double oldest = values[lag - 1];
+                follow -= oldest;
+                followSquare -= oldest * oldest;
+            }
+        }
+        leads[lag] = lead;
+        leadEnergies[lag] = leadSquare;
+        follows[lag] = follow;
+        followEnergies[lag] = followSquare;
+    }
+    const double total = before + square, floor = 1e-11 * total;
+    for (ptrdiff_t lag = 0; lag <= lags; lag++) {
+        ptrdiff_t overlap = length - lag < window ? length - lag : window;
+        const double size = overlap > 1 ? (double)overlap : 1;
+        const double a = leadEnergies[lag] - leads[lag] * leads[lag] / size;
+        const double b = followEnergies[lag] - follows[lag] * follows[lag] / size;
+        // Below this share of the whole stretch the difference of sums is rounding.
+        leadEnergies[lag] = a > floor && overlap > 1 ? a : 0;
+        followEnergies[lag] = b > floor && overlap > 1 ? b : 0;
+    }
+    return total;
 }
 
-CLONES double kernel_lag_factors(
-    const double *sums, const double *squares, ptrdiff_t length, ptrdiff_t window, ptrdiff_t lags, double scale,
-    float *const *factors, ptrdiff_t stride) {
-    double condition = 1;
-    const double floor = 1e-11 * squares[length];
-    for (ptrdiff_t first = 0; first <= lags; first += 8) {
-        for (int isFollower = 0; isFollower < 2; isFollower++) {
-            f64x8 sum, square, size;
-            for (ptrdiff_t k = 0; k < 8; k++) {
-                ptrdiff_t lag = first + k <= lags ? first + k : lags;
-                ptrdiff_t overlap = length - lag < window ? length - lag : window;
-                if (overlap < 2) overlap = 0;
-                ptrdiff_t end = isFollower ? length : length - lag;
-                if (overlap == 0) end = 0;
-                sum[k] = sums[end] - sums[end - overlap];
-                square[k] = squares[end] - squares[end - overlap];
-                size[k] = overlap ? (double)overlap : 1;
+CLONES float kernel_lag_factors(
+    const double *moments, ptrdiff_t length, ptrdiff_t window, ptrdiff_t lags, double scale, float *const *factors,
+    ptrdiff_t stride) {
+    float condition = 1;
+    for (ptrdiff_t first = 0; first <= lags; first += 16) {
+        const ptrdiff_t count = lags + 1 - first < 16 ? lags + 1 - first : 16;
+        for (int role = 0; role < 2; role++) {
+            const double *from = moments + 2 * role * (lags + 1) + first;
+            f32x16 sum = {0}, energy = (f32x16){0} + 1.0f, size = energy;
+            for (ptrdiff_t k = 0; k < count; k++) {
+                const ptrdiff_t lag = first + k, overlap = length - lag < window ? length - lag : window;
+                const double left = from[lags + 1 + k];
+                sum[k] = left > 0 ? (float)(from[k] * scale) : 0;
+                energy[k] = left > 0 ? (float)(left * scale * scale) : 0;
+                size[k] = overlap > 1 ? (float)overlap : 1;
             }
-            const f64x8 offset = sum * sum / size;
-            f64x8 energy = square - offset;
-            const i64x8 known = energy > floor;
-            energy = SELECT(known, energy, (f64x8){0} + 1.0);
-            const f64x8 mean = sum * scale / __builtin_elementwise_sqrt(size);
-            const f64x8 inverse = 1.0 / (__builtin_elementwise_sqrt(energy) * scale);
-            const f64x8 excess = 1.0 + offset / energy;
-            float *means = factors[2 * isFollower], *inverses = factors[2 * isFollower + 1];
-            for (ptrdiff_t k = 0; k < 8 && first + k <= lags; k++) {
-                if (!known[k]) continue;
-                means[(first + k) * stride] = (float)mean[k];
-                inverses[(first + k) * stride] = (float)inverse[k];
-                condition = excess[k] > condition ? excess[k] : condition;
+            const i32x16 known = energy > 0;
+            const f32x16 safe = (f32x16)((known & (i32x16)energy) | (~known & (i32x16)((f32x16){0} + 1.0f)));
+            const f32x16 mean = sum / __builtin_elementwise_sqrt(size);
+            const f32x16 inverse = 1.0f / __builtin_elementwise_sqrt(safe);
+            const f32x16 excess = 1.0f + mean * mean / safe;
+            float *means = factors[2 * role], *inverses = factors[2 * role + 1];
+            for (ptrdiff_t k = 0; k < count; k++) {
+                means[(first + k) * stride] = mean[k];
+                inverses[(first + k) * stride] = known[k] ? inverse[k] : 0;
+                condition = known[k] && excess[k] > condition ? excess[k] : condition;
             }
         }
     }

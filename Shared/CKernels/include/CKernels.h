@@ -33,18 +33,23 @@ double kernel_median(const double *x, ptrdiff_t count);
 /// the MAD is 0. Returns how many values differ from the median. `scratch` holds `count` values.
 ptrdiff_t kernel_clip_range(const double *x, ptrdiff_t count, double *scratch, double *range);
 
-/// values = x clipped to range[0] ... range[1] less the mean of its last `window` values; prefix sums (`length` + 1) of
-/// those and of their squares. The same bits on every machine.
-void kernel_centre(
-    const double *x, ptrdiff_t length, ptrdiff_t window, const double *range, double *values, double *sums,
-    double *squares);
+/// Whether every value is finite.
+int kernel_is_finite(const double *x, ptrdiff_t count);
+
+/// values = x clipped to range[0] ... range[1] less the mean of its last `window` values. `moments` gets, for lags
+/// 0 ... `lags` each, the sums of the leader's windows, their centred energies (0 where nothing but rounding is left), and
+/// both of the follower's; `plain` the sum of squares of the last window. Returns the sum of squares of all values. The
+/// same bits on every machine.
+double kernel_centre(
+    const double *x, ptrdiff_t length, ptrdiff_t window, ptrdiff_t lags, const double *range, double *values,
+    double *moments, double *plain);
 
 /// For lags 0 ... `lags`, `stride` apart: factors[0] and [1] sum * scale / sqrt(n) and 1 / (centred norm * scale) of the
-/// leader's window, factors[2] and [3] of the follower's; lags without change are left as they are. Returns the largest
-/// 1 + sum^2 / n / centred energy.
-double kernel_lag_factors(
-    const double *sums, const double *squares, ptrdiff_t length, ptrdiff_t window, ptrdiff_t lags, double scale,
-    float *const *factors, ptrdiff_t stride);
+/// leader's window, factors[2] and [3] of the follower's; 1 / norm is 0 where nothing changes. Each is within 4 units of
+/// its last place. Returns the largest 1 + sum^2 / n / centred energy.
+float kernel_lag_factors(
+    const double *moments, ptrdiff_t length, ptrdiff_t window, ptrdiff_t lags, double scale, float *const *factors,
+    ptrdiff_t stride);
 
 /// The integral over low ... high of exp(-(x - z)^2 / 2 deviation^2) sech^2(x), times e^(2z) / 4, by Gauss-Legendre
 /// quadrature in panels of at most 4 deviations; |low|, |high| and z under 300. The same bits on every machine.

@@ -1,6 +1,7 @@
 import CKernels
 
-/// The series of a block made ready for products: clipped, centred, zero where missing, with prefix sums.
+/// The series of a block made ready for products: clipped, centred, zero where missing, with the sums that the
+/// windows of all lags need.
 ///
 /// One stretch of `length` buckets of each of n series. At lag l >= 0 the leader is read over
 /// `length - n(l) - l ..< length - l` and the follower over `length - n(l) ..< length`, where n(l) is the window or, in a
@@ -12,9 +13,12 @@ final class LagWindow {
     let window: Int
     /// n x length, row by row.
     let values: UnsafeMutablePointer<Double>
-    /// n x (length + 1) prefix sums of values and of their squares.
-    let sums: UnsafeMutablePointer<Double>
-    let squares: UnsafeMutablePointer<Double>
+    /// Lags 0 ... `lags` are asked for.
+    let lags: Int
+    /// By row, of complete series: sums and centred energies of the leader's window at each lag, then the follower's.
+    let moments: UnsafeMutablePointer<Double>
+    /// By row, the sum of squares of the whole stretch.
+    private let totals: UnsafeMutablePointer<Double>
     let states: UnsafeMutablePointer<SeriesState>
     /// n x length, 1 where a value is known; empty while no series misses any.
     private var known: [Double] = []
@@ -35,15 +39,16 @@ final class LagWindow {
     }
 
     /// Room for all series; rows are filled by ``prepare(_:from:)``.
-    init(count: Int, length: Int, window: Int) {
+    init(count: Int, length: Int, window: Int, lags: Int) {
         self.count = count
         self.length = length
         self.window = min(window, length)
+        self.lags = lags
         // Rows are written before they are read: one piece of memory, not cleared.
-        self.values = .allocate(capacity: count * length + 2 * count * (length + 1) + 2 * length)
-        self.sums = self.values + count * length
-        self.squares = self.sums + count * (length + 1)
-        self.scratch = self.squares + count * (length + 1)
+        self.values = .allocate(capacity: count * length + (4 * lags + 5) * count + 2 * length)
+        self.moments = self.values + count * length
+        self.totals = self.moments + 4 * (lags + 1) * count
+        self.scratch = self.totals + count
         self.states = .allocate(capacity: count)
         self.states.initialize(repeating: SeriesState(), count: count)
     }
@@ -63,10 +68,7 @@ final class LagWindow {
     func prepare(_ row: Int, from source: UnsafePointer<Double>) {
         var state = SeriesState()
         state.isPrepared = true
-        // A sum of products with 0 is 0 unless a value is not finite.
-        var trace = 0.0
-        for t in 0..<self.length { trace += source[t] * 0 }
-        state.isMissing = trace != 0
+        state.isMissing = kernel_is_finite(source, self.length) == 0
         defer { self.states[row] = state }
         var present = source + (self.length - self.window)
         state.size = self.window
@@ -80,53 +82,52 @@ final class LagWindow {
             state.size = size
             present = UnsafePointer(self.scratch)
         }
-        let (values, sums) = (self.values + row * self.length, self.sums + row * (self.length + 1))
-        let squares = self.squares + row * (self.length + 1)
+        let values = self.values + row * self.length
         guard state.size > 0 else {
             state.isShort = true
             values.update(repeating: 0, count: self.length)
-            sums.update(repeating: 0, count: self.length + 1)
-            squares.update(repeating: 0, count: self.length + 1)
+            self.totals[row] = 0
             return
         }
         let bounds = ClipBounds(present, count: state.size, scratch: self.scratch + self.length)
+        var energy = 0.0
         if state.isMissing {
-            self.centre(source, bounds, present, state.size, values, sums, squares)
+            energy = self.centre(source, bounds, present, state.size, row)
         } else {
-            withUnsafeBytes(of: bounds.range) { range in
+            self.totals[row] = withUnsafeBytes(of: bounds.range) { range in
                 range.withMemoryRebound(to: Double.self) {
-                    kernel_centre(source, self.length, self.window, $0.baseAddress, values, sums, squares)
+                    kernel_centre(
+                        source, self.length, self.window, self.lags, $0.baseAddress, values,
+                        self.moments + 4 * (self.lags + 1) * row, &energy)
                 }
             }
         }
-        let energy = squares[self.length] - squares[self.length - self.window]
         // Deviations of a few units in the last place of the largest value are rounding, not change.
         let grain = 4 * Double.ulpOfOne * bounds.range.extreme
         state.isConstant = energy <= Double(state.size) * grain * grain
         state.isShort = min(bounds.informative, state.size) < 10
     }
 
-    /// What the kernel does, for a series with missing values: they stay 0.
+    /// What the kernel does, for a series with missing values: they stay 0. Returns the sum of squares of the window.
     private func centre(
-        _ source: UnsafePointer<Double>, _ bounds: ClipBounds, _ present: UnsafePointer<Double>, _ size: Int,
-        _ values: UnsafeMutablePointer<Double>, _ sums: UnsafeMutablePointer<Double>,
-        _ squares: UnsafeMutablePointer<Double>
-    ) {
+        _ source: UnsafePointer<Double>, _ bounds: ClipBounds, _ present: UnsafePointer<Double>, _ size: Int, _ row: Int
+    ) -> Double {
         var total = 0.0
         for t in 0..<size { total += bounds.clip(present[t]) }
         let rough = total / Double(size)
         var rest = 0.0
         for t in 0..<size { rest += bounds.clip(present[t]) - rough }
         let mean = rough + rest / Double(size)
-        var (sum, square) = (0.0, 0.0)
-        (sums[0], squares[0]) = (0, 0)
+        let values = self.values + row * self.length
+        var (square, inside) = (0.0, 0.0)
         for t in 0..<self.length {
             let value = source[t].isFinite ? bounds.clip(source[t]) - mean : 0
             values[t] = value
-            sum += value
             square += value * value
-            (sums[t + 1], squares[t + 1]) = (sum, square)
+            if t >= self.length - self.window { inside += value * value }
         }
+        self.totals[row] = square
+        return inside
     }
 
     private func markMissing(_ row: Int, _ source: UnsafePointer<Double>) {
@@ -134,16 +135,11 @@ final class LagWindow {
         for t in 0..<self.length where !source[t].isFinite { self.known[row * self.length + t] = 0 }
     }
 
-    /// Sum and centred energy of a complete series over `count` buckets from `start` on.
+    /// Sum and centred energy of a complete series in its window at a lag of 0 or more.
     @inline(__always)
-    func moments(_ row: Int, from start: Int, count: Int) -> (sum: Double, energy: Double) {
-        let base = row * (self.length + 1) + start
-        let sum = self.sums[base + count] - self.sums[base]
-        let square = self.squares[base + count] - self.squares[base]
-        let energy = square - sum * sum / Double(count)
-        // Below this share of the whole stretch the difference of prefix sums is rounding.
-        let floor = 1e-11 * self.squares[row * (self.length + 1) + self.length]
-        return (sum, energy > floor ? energy : 0)
+    func moments(_ row: Int, lag: Int, isFollower: Bool) -> (sum: Double, energy: Double) {
+        let base = self.moments + (4 * row + (isFollower ? 2 : 0)) * (self.lags + 1) + lag
+        return (base[0], base[self.lags + 1])
     }
 }
 
@@ -177,8 +173,8 @@ extension LagWindow {
             return self.maskedProduct(
                 leader * self.length + leaderStart, follower * self.length + followerStart, size)
         }
-        let (leaderSum, leaderEnergy) = self.moments(leader, from: leaderStart, count: size)
-        let (followerSum, followerEnergy) = self.moments(follower, from: followerStart, count: size)
+        let (leaderSum, leaderEnergy) = self.moments(leader, lag: lag, isFollower: false)
+        let (followerSum, followerEnergy) = self.moments(follower, lag: lag, isFollower: true)
         var product = LagProduct(
             score: 0, overlap: size, leaderEnergy: leaderEnergy, followerEnergy: followerEnergy)
         guard product.isDefined else { return product }
@@ -209,8 +205,8 @@ extension LagWindow {
         }
         scale = (xx * yy).squareRoot()
         // A series that stands still where the other one is known has no correlation with it.
-        let xFloor = 1e-11 * self.squares[(leader / self.length + 1) * (self.length + 1) - 1]
-        let yFloor = 1e-11 * self.squares[(follower / self.length + 1) * (self.length + 1) - 1]
+        let xFloor = 1e-11 * self.totals[leader / self.length]
+        let yFloor = 1e-11 * self.totals[follower / self.length]
         guard xx > xFloor, yy > yFloor else { return LagProduct(overlap: Int(n)) }
         return LagProduct(
             score: min(1, max(-1, xy / scale)).roundedToNine, overlap: Int(n), leaderEnergy: xx, followerEnergy: yy)

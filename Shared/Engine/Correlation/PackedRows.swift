@@ -34,7 +34,7 @@ final class PackedRows {
         guard panel.present.states[row].isPlain else { return }
         let present = panel.present
         let length = present.length
-        let energy = present.moments(row, from: length - present.window, count: present.window).energy
+        let energy = present.moments(row, lag: 0, isFollower: true).energy
         guard energy > 0 else { return }
         let scale = 1 / energy.squareRoot()
         let width = self.width
@@ -42,7 +42,7 @@ final class PackedRows {
             guard let target = target.baseAddress else { return }
             kernel_pack(present.values + row * length, length, scale, target + position, width)
         }
-        self.conditions[position] = Float(self.loadFactors(row, at: position, from: panel, scale).squareRoot())
+        self.conditions[position] = self.loadFactors(row, at: position, from: panel, scale).squareRoot()
         let correlations = panel.autocorrelation(row)
         panel.memoryWeights.withUnsafeBufferPointer { weights in
             self.memories.withUnsafeMutableBufferPointer { memories in
@@ -51,11 +51,8 @@ final class PackedRows {
         }
     }
 
-    private func loadFactors(_ row: Int, at position: Int, from panel: SeriesPanel, _ scale: Double) -> Double {
+    private func loadFactors(_ row: Int, at position: Int, from panel: SeriesPanel, _ scale: Double) -> Float {
         let present = panel.present
-        let (sums, squares) = (
-            present.sums + row * (present.length + 1), present.squares + row * (present.length + 1)
-        )
         let width = self.width
         let lags = panel.shape.lag
         return self.factors.withUnsafeMutableBufferPointer { factors in
@@ -67,7 +64,8 @@ final class PackedRows {
             return withUnsafeBytes(of: &starts) { bytes in
                 bytes.withMemoryRebound(to: UnsafeMutablePointer<Float>?.self) {
                     kernel_lag_factors(
-                        sums, squares, present.length, present.window, lags, scale, $0.baseAddress, width)
+                        present.moments + 4 * (lags + 1) * row, present.length, present.window, lags, scale,
+                        $0.baseAddress, width)
                 }
             }
         }

@@ -20,10 +20,12 @@ final class SeriesPanel {
         self.block = block
         self.shape = shape
         let stretch = min(block.length, shape.present + shape.lag)
-        self.present = LagWindow(count: block.nodes.count, length: stretch, window: shape.present)
+        self.present = LagWindow(
+            count: block.nodes.count, length: stretch, window: shape.present, lags: shape.lag)
         let baseline = shape.fullBaseline(ofLength: block.length)
         self.baseline =
-            baseline > 0 ? LagWindow(count: block.nodes.count, length: baseline, window: baseline) : nil
+            baseline > 0
+            ? LagWindow(count: block.nodes.count, length: baseline, window: baseline, lags: shape.lag) : nil
         self.autocorrelationLags = self.present.window / 4
         self.autocorrelations = .allocate(capacity: max(1, block.nodes.count * self.autocorrelationLags))
         self.hasAutocorrelation = .allocate(capacity: max(1, block.nodes.count))
