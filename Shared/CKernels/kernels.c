@@ -59,6 +59,33 @@ CLONES void kernel_autocorrelation(
     }
 }
 
+CLONES void kernel_memories(
+    const double *x, ptrdiff_t count, ptrdiff_t lags, double energy, const double *weights, float *scratch,
+    float *target, ptrdiff_t stride) {
+#pragma clang fp contract(fast)
+    for (ptrdiff_t t = 0; t < count; t++) scratch[t] = (float)x[t];
+    // Behind the series come zeros, so that every sum may run to its end.
+    memset(scratch + count, 0, 80 * sizeof(float));
+    const float inverse = (float)(1 / energy);
+    for (ptrdiff_t first = 0; first < lags; first += 64) {
+        f32x16 s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
+        for (ptrdiff_t t = 0; t + first + 1 < count; t++) {
+            const float *later = scratch + t + first + 1;
+            s0 += scratch[t] * LOAD32(later);
+            s1 += scratch[t] * LOAD32(later + 16);
+            s2 += scratch[t] * LOAD32(later + 32);
+            s3 += scratch[t] * LOAD32(later + 48);
+        }
+        float sums[64];
+        memcpy(sums, &s0, sizeof s0);
+        memcpy(sums + 16, &s1, sizeof s1);
+        memcpy(sums + 32, &s2, sizeof s2);
+        memcpy(sums + 48, &s3, sizeof s3);
+        for (ptrdiff_t k = 0; k < 64 && first + k < lags; k++)
+            target[(first + k) * stride] = sums[k] * inverse * (float)weights[first + k];
+    }
+}
+
 #define STORE32(p, v) memcpy((p), &(v), sizeof(f32x16))
 
 CLONES void kernel_products(

@@ -145,6 +145,11 @@ CLONES ptrdiff_t kernel_clip_range(const double *x, ptrdiff_t count, double *scr
     return differing;
 }
 
+CLONES double kernel_extreme(const double *x, ptrdiff_t count) {
+    const struct extent e = extent(x, count);
+    return -e.low > e.high ? -e.low : e.high;
+}
+
 CLONES int kernel_is_finite(const double *x, ptrdiff_t count) {
     // A sum of products with 0 is 0 unless a value is not finite.
     f64x8 traces = {0};
@@ -235,10 +240,10 @@ CLONES double kernel_centre(
     return total;
 }
 
-CLONES float kernel_lag_factors(
+CLONES void kernel_lag_factors(
     const double *moments, ptrdiff_t length, ptrdiff_t window, ptrdiff_t lags, double scale, float *const *factors,
-    ptrdiff_t stride) {
-    float condition = 1;
+    ptrdiff_t stride, float *extremes) {
+    float condition = 1, steepest = 0;
     for (ptrdiff_t first = 0; first <= lags; first += 16) {
         const ptrdiff_t count = lags + 1 - first < 16 ? lags + 1 - first : 16;
         for (int role = 0; role < 2; role++) {
@@ -261,8 +266,10 @@ CLONES float kernel_lag_factors(
                 means[(first + k) * stride] = mean[k];
                 inverses[(first + k) * stride] = known[k] ? inverse[k] : 0;
                 condition = known[k] && excess[k] > condition ? excess[k] : condition;
+                steepest = known[k] && inverse[k] > steepest ? inverse[k] : steepest;
             }
         }
     }
-    return condition;
+    extremes[0] = condition;
+    extremes[1] = steepest;
 }

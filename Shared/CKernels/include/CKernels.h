@@ -2,12 +2,19 @@
 #define CKERNELS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /// Sum of x[t] * y[t]: eight interleaved partial sums, joined pairwise, never contracted. The same bits on every machine.
 double kernel_product(const double *x, const double *y, ptrdiff_t count);
 
 /// result[k - 1] = sum of x[t] * x[t + k] / energy for k = 1 ... lags; the same bits on every machine.
 void kernel_autocorrelation(const double *x, ptrdiff_t count, ptrdiff_t lags, double energy, double *result);
+
+/// target[(k - 1) * stride] = weights[k - 1] times the autocorrelation at lag k = 1 ... lags, in float: within
+/// (count + 8) 2^-24 of it. `scratch` holds `count` + 80 values; what the last lag reaches lies within that.
+void kernel_memories(
+    const double *x, ptrdiff_t count, ptrdiff_t lags, double energy, const double *weights, float *scratch,
+    float *target, ptrdiff_t stride);
 
 /// C[i][j] = sum over t of A[t][i] * B[t][j] in float, any order of summation.
 ///
@@ -33,6 +40,9 @@ double kernel_median(const double *x, ptrdiff_t count);
 /// the MAD is 0. Returns how many values differ from the median. `scratch` holds `count` values.
 ptrdiff_t kernel_clip_range(const double *x, ptrdiff_t count, double *scratch, double *range);
 
+/// The largest |x| of `count` > 0 finite values.
+double kernel_extreme(const double *x, ptrdiff_t count);
+
 /// Whether every value is finite.
 int kernel_is_finite(const double *x, ptrdiff_t count);
 
@@ -46,10 +56,29 @@ double kernel_centre(
 
 /// For lags 0 ... `lags`, `stride` apart: factors[0] and [1] sum * scale / sqrt(n) and 1 / (centred norm * scale) of the
 /// leader's window, factors[2] and [3] of the follower's; 1 / norm is 0 where nothing changes. Each is within 4 units of
-/// its last place. Returns the largest 1 + sum^2 / n / centred energy.
-float kernel_lag_factors(
+/// its last place. extremes = {largest 1 + sum^2 / n / centred energy, largest 1 / (centred norm * scale)}.
+void kernel_lag_factors(
     const double *moments, ptrdiff_t length, ptrdiff_t window, ptrdiff_t lags, double scale, float *const *factors,
-    ptrdiff_t stride);
+    ptrdiff_t stride, float *extremes);
+
+/// Whether this processor can run the two functions below; no other may.
+int kernel_has_byte_products(void);
+
+/// C[i][j] = sum of the products of leader i and follower j over groups of four buckets, without the `skipped` first of
+/// them, less offsets[j]; exact, then rounded to float.
+///
+/// Leaders lie row by row, `stride` apart, each byte 128 more than its value; followers group by group, four bytes a
+/// column. `rows` is a multiple of 8 and `width` of 32; inputs are padded to that. 128 times the sum of follower j over
+/// the buckets that count is what offsets[j] has to be.
+void kernel_byte_products(
+    const uint8_t *leaders, ptrdiff_t stride, const int8_t *followers, ptrdiff_t width, ptrdiff_t rows,
+    ptrdiff_t groups, ptrdiff_t skipped, const int32_t *offsets, float *c);
+
+/// x * scale, at most 127 in size, rounded to whole numbers: 128 more than that to leader[0 ..< count], and to follower in
+/// groups of four with 4 * width between, the last group full. The up to 3 bytes before `leader` have to be 128. Returns
+/// the sum of squares of what rounding took away.
+double kernel_pack_bytes(
+    const double *x, ptrdiff_t count, double scale, uint8_t *leader, int8_t *follower, ptrdiff_t width);
 
 /// The integral over low ... high of exp(-(x - z)^2 / 2 deviation^2) sech^2(x), times e^(2z) / 4, by Gauss-Legendre
 /// quadrature in panels of at most 4 deviations; |low|, |high| and z under 300. The same bits on every machine.

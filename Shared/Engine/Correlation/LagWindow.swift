@@ -23,6 +23,8 @@ final class LagWindow {
     /// n x length, 1 where a value is known; empty while no series misses any.
     private var known: [Double] = []
     private let scratch: UnsafeMutablePointer<Double>
+    /// Holds what the pointers point to.
+    private let memory: WorkMemory
 
     struct SeriesState {
         var isConstant = false
@@ -39,23 +41,18 @@ final class LagWindow {
     }
 
     /// Room for all series; rows are filled by ``prepare(_:from:)``.
-    init(count: Int, length: Int, window: Int, lags: Int) {
+    init(count: Int, length: Int, window: Int, lags: Int, memory: WorkMemory) {
         self.count = count
         self.length = length
         self.window = min(window, length)
         self.lags = lags
-        // Rows are written before they are read: one piece of memory, not cleared.
-        self.values = .allocate(capacity: count * length + (4 * lags + 5) * count + 2 * length)
-        self.moments = self.values + count * length
-        self.totals = self.moments + 4 * (lags + 1) * count
-        self.scratch = self.totals + count
-        self.states = .allocate(capacity: count)
-        self.states.initialize(repeating: SeriesState(), count: count)
-    }
-
-    deinit {
-        self.values.deallocate()
-        self.states.deallocate()
+        self.memory = memory
+        // Rows are written before they are read.
+        self.values = memory.take(Double.self, count * length)
+        self.moments = memory.take(Double.self, 4 * (lags + 1) * count)
+        self.totals = memory.take(Double.self, count)
+        self.scratch = memory.take(Double.self, 2 * length)
+        self.states = memory.take(filledWith: SeriesState(), count)
     }
 
     /// n(l): buckets both series can have at a lag.

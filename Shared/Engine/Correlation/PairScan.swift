@@ -8,8 +8,12 @@ struct PairScan {
     let panel: SeriesPanel
     let numbers: NodeNumbers
     let thresholds: LayerThresholds
-    let layers: Set<Layer>
     let settlesAll: Bool
+    let arithmetic: ScreenArithmetic
+    /// By layer (raw value): what |r| plus its error has to reach to be settled; infinite where the layer is not asked for.
+    private let limits: [Float]
+    /// Float r of the pair in hand by signed lag.
+    private let curve: UnsafeMutablePointer<Float>
     /// By asked event, then layer (raw value - 1).
     private(set) var counts: [PairCounts]
     /// Tested pairs with |r| at or above the threshold, and untestable pairs of L1; every pair when all are settled.
@@ -18,13 +22,21 @@ struct PairScan {
 
     init(
         panel: SeriesPanel, numbers: NodeNumbers, thresholds: LayerThresholds, layers: Set<Layer>, events: Int,
-        settlesAll: Bool
+        settlesAll: Bool, arithmetic: ScreenArithmetic = .fastest
     ) {
         self.panel = panel
         self.numbers = numbers
         self.thresholds = thresholds
-        self.layers = layers
         self.settlesAll = settlesAll
+        // Sums of products of more bytes than that may not fit 32 bits.
+        self.arithmetic = panel.present.length < 60_000 ? arithmetic : .floats
+        self.limits =
+            [.infinity]
+            + Layer.allCases.map { layer in
+                guard layers.contains(layer) else { return .infinity }
+                return settlesAll ? -1 : Float(thresholds[layer]) - 1e-6
+            }
+        self.curve = panel.memory.take(Float.self, 2 * panel.shape.lag + 1)
         self.counts = [PairCounts](repeating: PairCounts(), count: events * Layer.allCases.count)
         self.settlement = PairSettlement(panel: panel, thresholds: thresholds)
     }
@@ -35,24 +47,22 @@ struct PairScan {
 
     /// All pairs of `rows` among themselves and with `others` (disjoint, ascending).
     mutating func run(rows: [Int], others: [Int], pairsWithinRows: Bool) {
-        let screening = Screening(panel: self.panel)
         func packed(_ rows: [Int], by size: Int) -> [PackedRows] {
             stride(from: 0, to: rows.count, by: size).map {
-                PackedRows(Array(rows[$0..<min($0 + size, rows.count)]), of: self.panel)
+                PackedRows(Array(rows[$0..<min($0 + size, rows.count)]), of: self.panel, arithmetic: self.arithmetic)
             }
         }
         let blocks = packed(rows, by: Self.tileRows)
         let columns = packed(others, by: Self.tileColumns)
+        let height = blocks.map(\.width).max() ?? 0
+        let width = max(pairsWithinRows ? height : 0, columns.map(\.width).max() ?? 0)
+        let screening = Screening(panel: self.panel, arithmetic: self.arithmetic, size: height * width)
         for (index, block) in blocks.enumerated() {
             if pairsWithinRows {
-                self.take(screening.tile(block))
-                for later in blocks[(index + 1)...] { self.take(screening.tile(block, later)) }
+                self.take(screening.tile(block, block, isSquare: true))
+                for later in blocks[(index + 1)...] { self.take(screening.tile(block, later, isSquare: false)) }
             }
-            for column in columns {
-                // The longer side lies along the vectors.
-                let isWide = column.rows.count >= block.rows.count
-                self.take(isWide ? screening.tile(block, column) : screening.tile(column, block))
-            }
+            for column in columns { self.take(screening.tile(block, column, isSquare: false)) }
         }
     }
 
@@ -62,32 +72,38 @@ struct PairScan {
             for j in (tile.isSquare ? i + 1 : 0)..<columns.count {
                 let column = columns[j]
                 let layer = self.numbers.layer(row, column)
-                guard self.layers.contains(layer) else { continue }
+                guard self.limits[layer.rawValue] < .infinity else { continue }
                 self.take(tile, i, j, row, column, layer)
             }
         }
     }
 
+    @inline(__always)
     private mutating func take(_ tile: ScreenedTile, _ i: Int, _ j: Int, _ row: Int, _ column: Int, _ layer: Layer) {
-        self.count(row, column, layer) { $0.pairs += 1 }
-        let states = (self.panel.present.states[row], self.panel.present.states[column])
-        if states.0.isConstant || states.1.isConstant {
-            self.reject(row, column, layer, .constant)
-        } else if states.0.isShort || states.1.isShort {
-            self.reject(row, column, layer, .short)
-        } else if states.0.isMissing || states.1.isMissing {
-            self.settle(row, column, layer, nil)
-        } else {
-            switch tile.length(i, j) {
-            case .short: self.reject(row, column, layer, .short)
-            case .unclear: self.settle(row, column, layer, nil)
-            case .long:
-                let bound = tile.bound(i, j)
-                guard self.settlesAll || tile.largest(i, j) + bound >= Float(self.thresholds[layer]) - 1e-6 else {
-                    return
-                }
-                self.settle(row, column, layer, tile.lags(i, j, isFlipped: row > column, bound: bound))
+        self.count(row, column, layer, \.pairs)
+        let (first, second) = (self.panel.present.states[row], self.panel.present.states[column])
+        guard first.isPlain, second.isPlain else {
+            if first.isConstant || second.isConstant {
+                self.reject(row, column, layer, .constant)
+            } else if first.isShort || second.isShort {
+                self.reject(row, column, layer, .short)
+            } else {
+                self.settle(row, column, layer, nil)
             }
+            return
+        }
+        switch tile.length(i, j) {
+        case .short: self.reject(row, column, layer, .short)
+        case .unclear: self.settle(row, column, layer, nil)
+        case .long:
+            let bound = tile.bound(i, j)
+            // `limits` has one place per layer and one before them.
+            guard tile.largest(i, j) + bound >= self.limits[layer.rawValue] else { return }
+            tile.lags(i, j, isFlipped: row > column, into: self.curve)
+            self.settle(
+                row, column, layer,
+                ScreenedLags(
+                    scores: UnsafeBufferPointer(start: self.curve, count: 2 * self.panel.shape.lag + 1), bound: bound))
         }
     }
 
@@ -101,7 +117,7 @@ struct PairScan {
     }
 
     private mutating func reject(_ row: Int, _ column: Int, _ layer: Layer, _ status: SettledPair.Status) {
-        self.count(row, column, layer) { status == .short ? ($0.short += 1) : ($0.constant += 1) }
+        self.count(row, column, layer, status == .short ? \.short : \.constant)
         // Pairs of L1 are kept: their raw ticks may still tell what the grid cannot.
         guard self.settlesAll || layer == .direct else { return }
         self.settled.append(
@@ -110,12 +126,12 @@ struct PairScan {
 
     /// Once for each asked event the pair belongs to.
     @inline(__always)
-    private mutating func count(_ row: Int, _ column: Int, _ layer: Layer, _ change: (inout PairCounts) -> Void) {
+    private mutating func count(_ row: Int, _ column: Int, _ layer: Layer, _ part: WritableKeyPath<PairCounts, Int>) {
         let events = (self.numbers.asked[row], self.numbers.asked[column])
         let size = Layer.allCases.count
-        if events.0 >= 0 { change(&self.counts[Int(events.0) * size + layer.rawValue - 1]) }
+        if events.0 >= 0 { self.counts[Int(events.0) * size + layer.rawValue - 1][keyPath: part] += 1 }
         if events.1 >= 0, events.1 != events.0 {
-            change(&self.counts[Int(events.1) * size + layer.rawValue - 1])
+            self.counts[Int(events.1) * size + layer.rawValue - 1][keyPath: part] += 1
         }
     }
 }

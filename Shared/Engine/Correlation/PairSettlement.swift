@@ -117,7 +117,7 @@ struct PairSettlement {
 /// Float r of one pair at all lags, from screening.
 struct ScreenedLags {
     /// Index lag + L.
-    var scores: [Float]
+    var scores: UnsafeBufferPointer<Float>
     /// Each score is within this of the true one.
     var bound: Float
 }
@@ -158,7 +158,7 @@ struct LagCurve {
         self.floor = Self.top(screened.scores[...]) - 2 * screened.bound - 1e-6
     }
 
-    private static func top(_ scores: ArraySlice<Float>) -> Float { scores.reduce(0) { max($0, abs($1)) } }
+    private static func top(_ scores: Slice<UnsafeBufferPointer<Float>>) -> Float { scores.reduce(0) { max($0, abs($1)) } }
 
     /// False when no lag of the other direction can have |r| of `threshold`.
     func mayReach(_ threshold: Double, oppositeTo lag: Int) -> Bool {

@@ -1,137 +1,135 @@
 import CKernels
 import Model
 
-/// Float r of all pairs of a tile at all lags, by matrix products.
+/// Approximate r of all pairs of a tile at all lags, by matrix products.
 ///
-/// Error bound. With u = 2^-24 and rows scaled to norm 1 in the window, storing a row in float costs a relative u per
-/// value, a dot product of n terms in any order at most n u |x||y| (Higham 2002, section 3.1), the rank-one correction for
-/// the means and the two final factors a few u more. Divided by the centred norms this is at most
-/// (n + 32) u kappa(x) kappa(y), where kappa is the largest ratio of plain to centred norm over the lag windows of a row.
+/// Error bound. Let kappa be the largest ratio of plain to centred norm over the lag windows of a row and u = 2^-24.
+///
+/// Floats: with rows scaled to norm 1 in the window, storing a row in float costs a relative u per value, a dot product of
+/// n terms in any order at most n u |x||y| (Higham 2002, section 3.1), the rank-one correction for the means and the two
+/// final factors a few u more. Divided by the centred norms this is at most (n + 32) u kappa(x) kappa(y).
+///
+/// Bytes: let X and Y be the rounded rows, eta the norm of what rounding took away over the least centred norm. Sums of
+/// products of bytes are exact, and by Cauchy and Schwarz |xy - XY| = |(x - X) Y + x (y - Y)| is, over the centred norms,
+/// at most eta(x) (kappa(y) + eta(y)) + kappa(x) eta(y). To float and corrected for the means as above: 32 u kappa(x)
+/// kappa(y) more.
 struct Screening {
     let panel: SeriesPanel
+    let arithmetic: ScreenArithmetic
+    private let scores: UnsafeMutablePointer<Float>
+    private let maxima: UnsafeMutablePointer<Float>
+    private let memories: UnsafeMutablePointer<Float>
 
-    /// All pairs within `rows`.
-    func tile(_ rows: PackedRows) -> ScreenedTile { self.tile(rows, rows, isSquare: true) }
-
-    /// All pairs of a row and a column.
-    func tile(_ rows: PackedRows, _ columns: PackedRows) -> ScreenedTile {
-        self.tile(rows, columns, isSquare: false)
+    /// - Parameter size: the most pairs a tile has, padded; one tile is in use at a time.
+    init(panel: SeriesPanel, arithmetic: ScreenArithmetic, size: Int) {
+        self.panel = panel
+        self.arithmetic = arithmetic
+        self.scores = panel.memory.take(Float.self, 2 * (panel.shape.lag + 1) * size)
+        self.maxima = panel.memory.take(Float.self, 2 * size)
+        self.memories = panel.memory.take(Float.self, size)
     }
 
-    private func tile(_ rows: PackedRows, _ columns: PackedRows, isSquare: Bool) -> ScreenedTile {
+    /// All pairs of a row and a column; the two are the same for the pairs within some rows.
+    func tile(_ rows: PackedRows, _ columns: PackedRows, isSquare: Bool) -> ScreenedTile {
         let lags = self.panel.shape.lag
-        let length = self.panel.present.length
-        var tile = ScreenedTile(rows: rows, columns: columns, isSquare: isSquare, lags: lags)
-        tile.unit = Float(self.panel.present.window + 32) * 0x1p-24
+        let (ahead, behind) = (rows.paddedCount * columns.width, columns.paddedCount * rows.width)
+        self.maxima.update(repeating: 0, count: isSquare ? ahead : ahead + behind)
+        let backScores = isSquare ? self.scores : self.scores + (lags + 1) * ahead
+        let backMaxima = isSquare ? self.maxima : self.maxima + ahead
         for lag in 0...lags {
-            let overlap = self.panel.present.overlap(atLag: lag)
-            guard overlap > 1 else { continue }
-            let leaderStart = length - overlap - lag
-            let followerStart = length - overlap
-            let slot = isSquare ? lag : lags + lag
-            tile.multiply(rows.values, leaderStart, columns.values, followerStart, overlap, at: slot)
-            tile.finish(lag, rowsLead: true, at: slot)
-            guard !isSquare, lag > 0 else { continue }
-            tile.multiply(rows.values, followerStart, columns.values, leaderStart, overlap, at: lags - lag)
-            tile.finish(lag, rowsLead: false, at: lags - lag)
+            guard self.panel.present.overlap(atLag: lag) > 1 else {
+                (self.scores + lag * ahead).update(repeating: 0, count: ahead)
+                if !isSquare { (backScores + lag * behind).update(repeating: 0, count: behind) }
+                continue
+            }
+            self.multiply(rows, columns, lag, self.scores + lag * ahead, self.maxima)
+            if !isSquare, lag > 0 {
+                self.multiply(columns, rows, lag, backScores + lag * behind, backMaxima)
+            }
         }
-        tile.measureMemories(self.panel)
-        return tile
+        let count = self.panel.autocorrelationLags
+        if count > 0 {
+            kernel_products(
+                rows.memories, rows.width, columns.memories, columns.width, rows.paddedCount, columns.width, count,
+                self.memories, columns.width)
+        } else {
+            self.memories.update(repeating: 0, count: ahead)
+        }
+        return ScreenedTile(
+            rows: rows, columns: columns, isSquare: isSquare, lags: lags, panel: self.panel,
+            unit: Float(self.arithmetic == .bytes ? 32 : self.panel.present.window + 32) * 0x1p-24,
+            ahead: ScreenedTile.Matrices(
+                scores: self.scores, maxima: self.maxima, width: columns.width, size: ahead),
+            behind: ScreenedTile.Matrices(
+                scores: backScores, maxima: backMaxima, width: rows.width, size: isSquare ? ahead : behind),
+            memories: self.memories)
+    }
+
+    /// r at one lag, and the largest |r| of each pair so far.
+    private func multiply(
+        _ leaders: PackedRows, _ followers: PackedRows, _ lag: Int, _ scores: UnsafeMutablePointer<Float>,
+        _ maxima: UnsafeMutablePointer<Float>
+    ) {
+        let (present, width) = (self.panel.present, followers.width)
+        let overlap = present.overlap(atLag: lag)
+        let start = present.length - overlap
+        switch self.arithmetic {
+        case .floats:
+            kernel_products(
+                leaders.values + (start - lag) * leaders.width, leaders.width, followers.values + start * width, width,
+                leaders.paddedCount, width, overlap, scores, width)
+        case .bytes:
+            // Groups are counted from the end, which all windows of followers share.
+            let groups = (overlap + 3) / 4
+            let skipped = groups * 4 - overlap
+            let first = (present.length + 3) / 4 - groups
+            kernel_byte_products(
+                leaders.leaders + 4 + start - lag - skipped, leaders.stride, followers.followers + first * width * 4,
+                width, leaders.paddedCount, groups, skipped, followers.offsets + lag * width, scores)
+        }
+        let lags = self.panel.shape.lag + 1
+        let leading = leaders.factors + lag * leaders.width
+        let following = followers.factors + (2 * lags + lag) * width
+        kernel_scores(
+            scores, leaders.rows.count, width, leading, leading + lags * leaders.width, following,
+            following + lags * width, maxima)
     }
 }
 
-/// What screening knows of the pairs of a tile.
+/// What screening knows of the pairs of a tile; valid until the next tile is screened.
 struct ScreenedTile {
+    /// Scores of all lags, `size` apart, and the largest |r|; lines of `width`.
+    struct Matrices {
+        let scores: UnsafeMutablePointer<Float>
+        let maxima: UnsafeMutablePointer<Float>
+        let width: Int
+        let size: Int
+    }
+
     let rows: PackedRows
     let columns: PackedRows
-    /// Rows and columns are the same nodes: the score of (i, j) at lag -l stands at (j, i), lag l.
+    /// Rows and columns are the same nodes.
     let isSquare: Bool
     let lags: Int
-    /// Row length of all matrices below.
-    private let width: Int
-    /// Entries of one matrix.
-    private let size: Int
-    /// Square: lag 0 ... L; else lag -L ... L; each rows x width, positive lags with the row leading.
-    private var scores: [Float]
-    private var maxima: [Float]
-    private var memories: [Float]
-    private var memoryLimit: Float = 0
-    private var memorySlack: Float = 0
-    var unit: Float = 0
+    let unit: Float
+    /// Rows lead columns at lags 0 ... L.
+    private let ahead: Matrices
+    /// Columns lead rows; of a square tile the same as `ahead`.
+    private let behind: Matrices
+    private let memories: UnsafeMutablePointer<Float>
+    private let memoryLimit: Float
+    private let memorySlack: Float
 
-    init(rows: PackedRows, columns: PackedRows, isSquare: Bool, lags: Int) {
-        self.rows = rows
-        self.columns = columns
-        self.isSquare = isSquare
-        self.lags = lags
-        self.width = columns.width
-        // Both matrices of a square tile are read at (j, i), too.
-        self.size = rows.paddedCount * columns.width
-        self.scores = [Float](repeating: 0, count: self.size * (isSquare ? lags + 1 : 2 * lags + 1))
-        self.maxima = [Float](repeating: 0, count: self.size)
-        self.memories = self.maxima
-    }
-
-    /// Sums of products over `depth` buckets of the rows from `leftStart` and of the columns from `rightStart` on.
-    mutating func multiply(
-        _ left: [Float], _ leftStart: Int, _ right: [Float], _ rightStart: Int, _ depth: Int, at slot: Int
+    init(
+        rows: PackedRows, columns: PackedRows, isSquare: Bool, lags: Int, panel: SeriesPanel, unit: Float,
+        ahead: Matrices, behind: Matrices, memories: UnsafeMutablePointer<Float>
     ) {
-        let (rows, columns, offset) = (self.rows, self.columns, slot * self.size)
-        self.scores.withUnsafeMutableBufferPointer { scores in
-            Self.product(rows, left, leftStart, columns, right, rightStart, depth, into: scores, at: offset)
-        }
-    }
-
-    private static func product(
-        _ rows: PackedRows, _ left: [Float], _ leftStart: Int, _ columns: PackedRows, _ right: [Float],
-        _ rightStart: Int, _ depth: Int,
-        into result: UnsafeMutableBufferPointer<Float>, at offset: Int
-    ) {
-        left.withUnsafeBufferPointer { left in
-            right.withUnsafeBufferPointer { right in
-                guard let a = left.baseAddress, let b = right.baseAddress, let c = result.baseAddress else { return }
-                kernel_products(
-                    a + leftStart * rows.width, rows.width, b + rightStart * columns.width, columns.width,
-                    rows.paddedCount, columns.width, depth, c + offset, columns.width)
-            }
-        }
-    }
-
-    /// Turns sums of products into r and keeps the largest |r| of each pair.
-    mutating func finish(_ lag: Int, rowsLead: Bool, at slot: Int) {
-        let (rows, columns, size) = (self.rows, self.columns, self.size)
-        let (rowFactors, columnFactors) = ((self.lags + 1) * rows.width, (self.lags + 1) * columns.width)
-        self.scores.withUnsafeMutableBufferPointer { scores in
-            self.maxima.withUnsafeMutableBufferPointer { maxima in
-                rows.factors.withUnsafeBufferPointer { left in
-                    columns.factors.withUnsafeBufferPointer { right in
-                        guard let left = left.baseAddress, let right = right.baseAddress,
-                            let scores = scores.baseAddress
-                        else { return }
-                        let leftMeans = left + (rowsLead ? 0 : 2 * rowFactors) + lag * rows.width
-                        let rightMeans = right + (rowsLead ? 2 * columnFactors : 0) + lag * columns.width
-                        kernel_scores(
-                            scores + slot * size, rows.rows.count, columns.width, leftMeans, leftMeans + rowFactors,
-                            rightMeans, rightMeans + columnFactors, maxima.baseAddress)
-                    }
-                }
-            }
-        }
-    }
-
-    /// The sums of the effective size of all pairs, and where they mean fewer than 10.
-    mutating func measureMemories(_ panel: SeriesPanel) {
-        let lags = panel.autocorrelationLags
+        (self.rows, self.columns, self.isSquare, self.lags) = (rows, columns, isSquare, lags)
+        (self.unit, self.ahead, self.behind, self.memories) = (unit, ahead, behind, memories)
         // n share < 10 <=> sum > (n/10 - 1) / 2, with the fewest buckets any lag has.
         let least = panel.leastOverlap
         self.memoryLimit = least < 10 ? -.infinity : Float((Double(least) / 10 - 1) / 2)
-        // Sums of K products of numbers in -1 ... 1, each rounded once before: at most (K + 16) u K off.
-        self.memorySlack = Float((lags + 16) * max(1, lags)) * 0x1p-24
-        guard lags > 0 else { return }
-        let (rows, columns) = (self.rows, self.columns)
-        self.memories.withUnsafeMutableBufferPointer { memories in
-            Self.product(rows, rows.memories, 0, columns, columns.memories, 0, lags, into: memories, at: 0)
-        }
+        self.memorySlack = panel.memorySlack
     }
 
     enum Length { case short, long, unclear }
@@ -139,36 +137,33 @@ struct ScreenedTile {
     /// Whether the effective size is under 10; `unclear` within the rounding of float.
     @inline(__always)
     func length(_ i: Int, _ j: Int) -> Length {
-        let sum = self.memories[i * self.width + j]
+        let sum = self.memories[i &* self.ahead.width &+ j]
         if sum > self.memoryLimit + self.memorySlack { return .short }
         return sum < self.memoryLimit - self.memorySlack ? .long : .unclear
     }
 
     /// How far a score may be from the true r.
     @inline(__always)
-    func bound(_ i: Int, _ j: Int) -> Float { self.unit * self.rows.conditions[i] * self.columns.conditions[j] }
+    func bound(_ i: Int, _ j: Int) -> Float {
+        let (x, y) = (self.rows.conditions[i], self.columns.conditions[j])
+        let (first, second) = (self.rows.roundings[i], self.columns.roundings[j])
+        return first * (y + second) + x * second + self.unit * x * y
+    }
 
     @inline(__always)
     func largest(_ i: Int, _ j: Int) -> Float {
-        let own = self.maxima[i * self.width + j]
-        return self.isSquare ? max(own, self.maxima[j * self.width + i]) : own
+        max(self.ahead.maxima[i &* self.ahead.width &+ j], self.behind.maxima[j &* self.behind.width &+ i])
     }
 
-    /// Scores by signed lag; flipped: positive lags let the column lead.
-    func lags(_ i: Int, _ j: Int, isFlipped: Bool, bound: Float) -> ScreenedLags {
-        var scores = [Float](repeating: 0, count: 2 * self.lags + 1)
-        for lag in -self.lags...self.lags {
-            let score: Float
-            if self.isSquare {
-                score =
-                    lag >= 0
-                    ? self.scores[lag * self.size + i * self.width + j]
-                    : self.scores[-lag * self.size + j * self.width + i]
-            } else {
-                score = self.scores[(lag + self.lags) * self.size + i * self.width + j]
-            }
-            scores[(isFlipped ? -lag : lag) + self.lags] = score
+    /// Fills in the scores by signed lag (index lag + L); flipped: positive lags let the column lead.
+    func lags(_ i: Int, _ j: Int, isFlipped: Bool, into scores: UnsafeMutablePointer<Float>) {
+        let ahead = self.ahead.scores + (i &* self.ahead.width &+ j)
+        let behind = self.behind.scores + (j &* self.behind.width &+ i)
+        let step = isFlipped ? -1 : 1
+        // `scores` has 2 L + 1 places: L + lag and L - lag are among them for every lag up to L.
+        for lag in 0...self.lags {
+            scores[self.lags &+ step &* lag] = ahead[lag &* self.ahead.size]
+            if lag > 0 { scores[self.lags &- step &* lag] = behind[lag &* self.behind.size] }
         }
-        return ScreenedLags(scores: scores, bound: bound)
     }
 }

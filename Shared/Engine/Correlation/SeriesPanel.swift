@@ -4,6 +4,8 @@ import Model
 /// Present, baseline and autocorrelations of the series of one block, made on demand and used within one evaluation.
 final class SeriesPanel {
     let block: SeriesBlock
+    /// Holds everything that is made of the block.
+    let memory = WorkMemory()
     let shape: WindowShape
     /// The last W buckets and, before them, the reach of the lags.
     let present: LagWindow
@@ -15,28 +17,33 @@ final class SeriesPanel {
     let memoryWeights: [Double]
     private let autocorrelations: UnsafeMutablePointer<Double>
     private let hasAutocorrelation: UnsafeMutablePointer<Bool>
+    private let scratch: UnsafeMutablePointer<Float>
 
     init(block: SeriesBlock, shape: WindowShape) {
         self.block = block
         self.shape = shape
         let stretch = min(block.length, shape.present + shape.lag)
         self.present = LagWindow(
-            count: block.nodes.count, length: stretch, window: shape.present, lags: shape.lag)
+            count: block.nodes.count, length: stretch, window: shape.present, lags: shape.lag,
+            memory: self.memory)
         let baseline = shape.fullBaseline(ofLength: block.length)
         self.baseline =
             baseline > 0
-            ? LagWindow(count: block.nodes.count, length: baseline, window: baseline, lags: shape.lag) : nil
+            ? LagWindow(
+                count: block.nodes.count, length: baseline, window: baseline, lags: shape.lag, memory: self.memory) : nil
         self.autocorrelationLags = self.present.window / 4
-        self.autocorrelations = .allocate(capacity: max(1, block.nodes.count * self.autocorrelationLags))
-        self.hasAutocorrelation = .allocate(capacity: max(1, block.nodes.count))
-        self.hasAutocorrelation.initialize(repeating: false, count: block.nodes.count)
+        self.autocorrelations = self.memory.take(Double.self, block.nodes.count * self.autocorrelationLags)
+        self.hasAutocorrelation = self.memory.take(filledWith: false, block.nodes.count)
+        self.scratch = self.memory.take(Float.self, self.present.window + 80)
         let size = Double(self.present.window)
         self.memoryWeights = (0..<self.autocorrelationLags).map { (1 - Double($0 + 1) / size).squareRoot() }
     }
 
-    deinit {
-        self.autocorrelations.deallocate()
-        self.hasAutocorrelation.deallocate()
+    /// How far a sum of `autocorrelationLags` products of what ``screenMemory(_:into:stride:)`` gives may be from the true
+    /// one: each factor, at most 1 in size, is (n + 8) u off, the sum of K products (K + 16) u K.
+    var memorySlack: Float {
+        let (count, lags) = (Float(self.present.window), Float(self.autocorrelationLags))
+        return (2 * (count + 10) + lags + 16) * max(1, lags) * 0x1p-24
     }
 
     /// The fewest buckets a complete pair has at any lag.
@@ -86,6 +93,18 @@ final class SeriesPanel {
             target.initialize(repeating: 0, count: self.autocorrelationLags)
         }
         return UnsafePointer(target)
+    }
+
+    /// Autocorrelations times sqrt(1 - k/n) of a complete series, in float, `stride` apart.
+    func screenMemory(_ row: Int, into target: UnsafeMutablePointer<Float>, stride: Int) {
+        let window = self.present.window
+        let series = self.present.values + (row + 1) * self.present.length - window
+        let energy = kernel_product(series, series, window)
+        guard energy > 0 else { return }
+        self.memoryWeights.withUnsafeBufferPointer {
+            kernel_memories(
+                series, window, self.autocorrelationLags, energy, $0.baseAddress, self.scratch, target, stride)
+        }
     }
 
     /// 1 / (1 + 2 sum (1 - k/n) rx(k) ry(k)), at most 1: what share of n buckets counts (Bartlett 1946).
