@@ -17,13 +17,42 @@ typedef float f32x16 __attribute__((vector_size(64)));
 #define LOAD32(p) ({ f32x16 v_; memcpy(&v_, (p), sizeof v_); v_; })
 #define JOIN(s) ((((s)[0] + (s)[4]) + ((s)[2] + (s)[6])) + (((s)[1] + (s)[5]) + ((s)[3] + (s)[7])))
 
-CLONES double kernel_product(const double *x, const double *y, ptrdiff_t count) {
+static inline __attribute__((always_inline)) double product(const double *x, const double *y, ptrdiff_t count) {
 #pragma clang fp contract(off)
     f64x8 sum = {0};
     ptrdiff_t t = 0;
     for (; t + 8 <= count; t += 8) sum += LOAD64(x + t) * LOAD64(y + t);
     for (; t < count; t++) sum[0] += x[t] * y[t];
     return JOIN(sum);
+}
+
+CLONES double kernel_product(const double *x, const double *y, ptrdiff_t count) { return product(x, y, count); }
+
+CLONES void kernel_curve(
+    const double *x, const double *y, ptrdiff_t length, ptrdiff_t window, ptrdiff_t lags, const double *xMoments,
+    const double *yMoments, double *scores) {
+#pragma clang fp contract(off)
+    for (int isBack = 0; isBack < 2; isBack++) {
+        const double *leader = isBack ? y : x, *follower = isBack ? x : y;
+        const double *leads = isBack ? yMoments : xMoments;
+        const double *follows = (isBack ? xMoments : yMoments) + 2 * (lags + 1);
+        for (ptrdiff_t lag = isBack; lag <= lags; lag++) {
+            const ptrdiff_t overlap = length - lag < window ? length - lag : window;
+            const double energies = leads[lags + 1 + lag] * follows[lags + 1 + lag];
+            double score = 0;
+            if (overlap >= 10 && leads[lags + 1 + lag] > 0 && follows[lags + 1 + lag] > 0) {
+                const ptrdiff_t start = length - overlap;
+                const double sum = product(leader + start - lag, follower + start, overlap);
+                score = (sum - leads[lag] * follows[lag] / (double)overlap) / __builtin_sqrt(energies);
+            }
+            scores[isBack ? lags - lag : lags + lag] = score;
+        }
+    }
+    for (ptrdiff_t k = 0; k < 2 * lags + 1; k++) {
+        double score = scores[k] > -1 ? scores[k] : -1;
+        score = score < 1 ? score : 1;
+        scores[k] = __builtin_round(score * 1e9) / 1e9;
+    }
 }
 
 CLONES void kernel_autocorrelation(

@@ -7,6 +7,12 @@
 /// Sum of x[t] * y[t]: eight interleaved partial sums, joined pairwise, never contracted. The same bits on every machine.
 double kernel_product(const double *x, const double *y, ptrdiff_t count);
 
+/// scores[lags + l] = r at lag l = -lags ... lags, rounded to 9 digits; positive lags let x lead. 0 where fewer than 10
+/// buckets overlap or a window holds no change. Moments as `kernel_centre` gives them; the same bits on every machine.
+void kernel_curve(
+    const double *x, const double *y, ptrdiff_t length, ptrdiff_t window, ptrdiff_t lags, const double *xMoments,
+    const double *yMoments, double *scores);
+
 /// result[k - 1] = sum of x[t] * x[t + k] / energy for k = 1 ... lags; the same bits on every machine.
 void kernel_autocorrelation(const double *x, ptrdiff_t count, ptrdiff_t lags, double energy, double *result);
 

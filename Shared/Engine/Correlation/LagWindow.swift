@@ -154,6 +154,15 @@ struct LagProduct {
 }
 
 extension LagWindow {
+    /// r at all lags, -L ... L, as ``LagCurve`` takes it; nothing when a series misses values.
+    func fill(_ scores: UnsafeMutablePointer<Double>, _ first: Int, _ second: Int) {
+        guard !self.states[first].isMissing, !self.states[second].isMissing else { return }
+        let size = 4 * (self.lags + 1)
+        kernel_curve(
+            self.values + first * self.length, self.values + second * self.length, self.length, self.window, self.lags,
+            self.moments + first * size, self.moments + second * size, scores)
+    }
+
     /// r at a signed lag: positive lags let `first` lead.
     func product(_ first: Int, _ second: Int, lag: Int) -> LagProduct {
         lag >= 0

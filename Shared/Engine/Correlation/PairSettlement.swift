@@ -34,6 +34,14 @@ struct SettledPair {
 struct PairSettlement {
     let panel: SeriesPanel
     let thresholds: LayerThresholds
+    /// r by signed lag of the pair in hand.
+    private let scores: UnsafeMutablePointer<Double>
+
+    init(panel: SeriesPanel, thresholds: LayerThresholds) {
+        self.panel = panel
+        self.thresholds = thresholds
+        self.scores = panel.memory.take(Double.self, 2 * panel.shape.lag + 1)
+    }
 
     /// - Parameter screened: float r by signed lag (index lag + L) with its error bound, to skip lags that cannot be the
     ///   largest; nil: look at all.
@@ -53,19 +61,22 @@ struct PairSettlement {
         let limit = self.panel.shape.lag
         var curve: LagCurve
         if self.panel.hasBaseline(first, second), let baseline = self.panel.baseline {
-            curve = LagCurve(window: baseline, first, second, limit: limit)
+            curve = LagCurve(window: baseline, first, second, limit: limit, scores: self.scores)
+            curve.measureAll()
         } else {
             pair.tests = 2 * limit + 1
-            curve = LagCurve(window: self.panel.present, first, second, limit: limit)
+            curve = LagCurve(window: self.panel.present, first, second, limit: limit, scores: self.scores)
             curve.restrict(to: screened)
         }
-        guard let lag = curve.largest(), let peak = self.peak(first, second, lag, &curve, share) else {
+        guard let lag = curve.largest(), let peak = self.peak(first, second, lag, curve, share) else {
             pair.status = .short
             return pair
         }
         pair.peak = peak
-        if abs(peak.score) >= self.thresholds[layer], lag != 0 {
-            pair.opposite = self.opposite(first, second, to: peak, &curve, share, layer)
+        if abs(peak.score) >= self.thresholds[layer], lag != 0,
+            screened?.mayReach(self.thresholds[layer], oppositeTo: lag, limit: limit) ?? true
+        {
+            pair.opposite = self.opposite(first, second, to: peak, curve, share, layer)
         }
         return pair
     }
@@ -88,7 +99,7 @@ struct PairSettlement {
     }
 
     private func peak(
-        _ first: Int, _ second: Int, _ lag: Int, _ curve: inout LagCurve, _ share: Double
+        _ first: Int, _ second: Int, _ lag: Int, _ curve: LagCurve, _ share: Double
     ) -> SettledPair.Peak? {
         let product = self.panel.present.product(first, second, lag: lag)
         guard product.isDefined else { return nil }
@@ -100,11 +111,10 @@ struct PairSettlement {
 
     /// A peak on the other side of lag 0, with a valley between the two that is deeper than chance explains.
     private func opposite(
-        _ first: Int, _ second: Int, to main: SettledPair.Peak, _ curve: inout LagCurve, _ share: Double, _ layer: Layer
+        _ first: Int, _ second: Int, to main: SettledPair.Peak, _ curve: LagCurve, _ share: Double, _ layer: Layer
     ) -> SettledPair.Peak? {
-        guard curve.mayReach(self.thresholds[layer], oppositeTo: main.lag) else { return nil }
         guard let lag = curve.localMaximum(oppositeTo: main.lag),
-            let peak = self.peak(first, second, lag, &curve, share), abs(peak.score) >= self.thresholds[layer]
+            let peak = self.peak(first, second, lag, curve, share), abs(peak.score) >= self.thresholds[layer]
         else { return nil }
         let lower = min(abs(curve.score(lag)), abs(curve.score(main.lag)))
         let valley = curve.least(between: lag, and: main.lag, sign: curve.score(main.lag))
@@ -120,6 +130,14 @@ struct ScreenedLags {
     var scores: UnsafeBufferPointer<Float>
     /// Each score is within this of the true one.
     var bound: Float
+
+    static func top(_ scores: Slice<UnsafeBufferPointer<Float>>) -> Float { scores.reduce(0) { max($0, abs($1)) } }
+
+    /// False when no lag of the other direction can have |r| of `threshold` in the present.
+    func mayReach(_ threshold: Double, oppositeTo lag: Int, limit: Int) -> Bool {
+        let side = lag > 0 ? self.scores[..<limit] : self.scores[(limit + 1)...]
+        return Double(Self.top(side) + self.bound) + 1e-6 >= threshold
+    }
 }
 
 /// r by signed lag on the stretch the lag is chosen on; computed on demand.
@@ -128,20 +146,28 @@ struct LagCurve {
     private let first: Int
     private let second: Int
     private let limit: Int
-    private var scores: [Double]
+    /// NaN where not yet measured.
+    private let scores: UnsafeMutablePointer<Double>
     private var screened: ScreenedLags?
     /// Lags whose float |r| is under this cannot be the largest.
     private var floor: Float = 0
 
-    init(window: LagWindow, _ first: Int, _ second: Int, limit: Int) {
+    /// - Parameter scores: room for 2 `limit` + 1, in use by one curve at a time.
+    init(window: LagWindow, _ first: Int, _ second: Int, limit: Int, scores: UnsafeMutablePointer<Double>) {
         self.window = window
         self.first = first
         self.second = second
         self.limit = limit
-        self.scores = [Double](repeating: .nan, count: 2 * limit + 1)
+        self.scores = scores
+        self.scores.update(repeating: .nan, count: 2 * limit + 1)
     }
 
-    mutating func score(_ lag: Int) -> Double {
+    /// All lags at once, where that is cheaper than one by one.
+    func measureAll() {
+        self.window.fill(self.scores, self.first, self.second)
+    }
+
+    func score(_ lag: Int) -> Double {
         let known = self.scores[lag + self.limit]
         guard known.isNaN else { return known }
         let product = self.window.product(self.first, self.second, lag: lag)
@@ -155,20 +181,11 @@ struct LagCurve {
     mutating func restrict(to screened: ScreenedLags?) {
         guard let screened else { return }
         self.screened = screened
-        self.floor = Self.top(screened.scores[...]) - 2 * screened.bound - 1e-6
-    }
-
-    private static func top(_ scores: Slice<UnsafeBufferPointer<Float>>) -> Float { scores.reduce(0) { max($0, abs($1)) } }
-
-    /// False when no lag of the other direction can have |r| of `threshold`.
-    func mayReach(_ threshold: Double, oppositeTo lag: Int) -> Bool {
-        guard let screened else { return true }
-        let side = lag > 0 ? screened.scores[..<self.limit] : screened.scores[(self.limit + 1)...]
-        return Double(Self.top(side) + screened.bound) + 1e-6 >= threshold
+        self.floor = ScreenedLags.top(screened.scores[...]) - 2 * screened.bound - 1e-6
     }
 
     /// The lag of largest |r|; of equals the one nearest to 0, then the positive one. Nil when r is 0 everywhere.
-    mutating func largest() -> Int? {
+    func largest() -> Int? {
         var best: (lag: Int, size: Double)?
         for lag in -self.limit...self.limit {
             if let screened, abs(screened.scores[lag + self.limit]) < self.floor { continue }
@@ -184,7 +201,7 @@ struct LagCurve {
     }
 
     /// The top of the parabola through r at the lag and its two neighbours, at most half a bucket away; 0 stays 0.
-    mutating func refined(_ lag: Int) -> Double {
+    func refined(_ lag: Int) -> Double {
         guard lag != 0, abs(lag) < self.limit else { return Double(lag) }
         let sign: Double = self.score(lag) < 0 ? -1 : 1
         let (before, top, after) = (sign * self.score(lag - 1), sign * self.score(lag), sign * self.score(lag + 1))
@@ -194,7 +211,7 @@ struct LagCurve {
     }
 
     /// The highest |r| on the other side of lag 0 that is a local maximum.
-    mutating func localMaximum(oppositeTo lag: Int) -> Int? {
+    func localMaximum(oppositeTo lag: Int) -> Int? {
         let side = lag > 0 ? Array((-self.limit)...(-1)) : Array(1...max(1, self.limit))
         var best: (lag: Int, size: Double)?
         for candidate in side where abs(candidate) <= self.limit {
@@ -208,7 +225,7 @@ struct LagCurve {
     }
 
     /// The least r (towards `sign`, never under 0) between two lags.
-    mutating func least(between first: Int, and second: Int, sign: Double) -> Double {
+    func least(between first: Int, and second: Int, sign: Double) -> Double {
         var least = 1.0
         for lag in min(first, second)...max(first, second) {
             least = min(least, max(0, sign < 0 ? -self.score(lag) : self.score(lag)))
