@@ -6,9 +6,15 @@ public enum Evaluation {
     /// on every machine, and an event's result does not depend on which other events are asked with it.
     ///
     /// With A asked nodes among N, window W and 2L + 1 lags the screening is A x N x W x (2L + 1) multiplications in
-    /// float; what survives costs the same per pair in Double, and the baseline's length where the lag is chosen on it.
+    /// bytes or float; what survives costs the same per pair in Double, and the baseline's length where the lag is chosen
+    /// on it.
     public static func evaluate(_ input: EvaluationInput) -> [EventEvaluation] {
-        var run = EvaluationRun(input)
+        self.evaluate(input, arithmetic: .fastest)
+    }
+
+    /// - Parameter arithmetic: of the screening; it changes the time, never the answer.
+    static func evaluate(_ input: EvaluationInput, arithmetic: ScreenArithmetic) -> [EventEvaluation] {
+        var run = EvaluationRun(input, arithmetic: arithmetic)
         if run.scanTogether() {
             run.scanPartners(input.partners.dropFirst())
         } else {
@@ -22,6 +28,7 @@ public enum Evaluation {
 /// One evaluation in progress.
 private struct EvaluationRun {
     let input: EvaluationInput
+    let arithmetic: ScreenArithmetic
     let events: [String]
     private var failures: [Layer: String] = [:]
     private var counts: [PairCounts]
@@ -30,8 +37,9 @@ private struct EvaluationRun {
     /// By asked event.
     private var settled: [[SettledPair]]
 
-    init(_ input: EvaluationInput) {
+    init(_ input: EvaluationInput, arithmetic: ScreenArithmetic) {
         self.input = input
+        self.arithmetic = arithmetic
         self.events = Set(input.events).sorted()
         self.counts = [PairCounts](repeating: PairCounts(), count: self.events.count * Layer.allCases.count)
         self.settled = [[SettledPair]](repeating: [], count: self.events.count)
@@ -108,7 +116,8 @@ private struct EvaluationRun {
         guard !rows.isEmpty, panel.block.length > 1 else { return }
         var scan = PairScan(
             panel: panel, numbers: numbers, thresholds: self.input.thresholds, layers: layers,
-            events: self.events.count, settlesAll: self.input.includesRejected)
+            events: self.events.count, settlesAll: self.input.includesRejected,
+            arithmetic: self.arithmetic)
         scan.run(rows: rows, others: others, pairsWithinRows: pairsWithinRows)
         for (index, count) in scan.counts.enumerated() {
             self.counts[index].pairs += count.pairs

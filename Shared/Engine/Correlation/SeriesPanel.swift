@@ -30,7 +30,8 @@ final class SeriesPanel {
         self.baseline =
             baseline > 0
             ? LagWindow(
-                count: block.nodes.count, length: baseline, window: baseline, lags: shape.lag, memory: self.memory) : nil
+                count: block.nodes.count, length: baseline, window: baseline, lags: shape.lag, memory: self.memory)
+            : nil
         self.autocorrelationLags = self.present.window / 4
         self.autocorrelations = self.memory.take(Double.self, block.nodes.count * self.autocorrelationLags)
         self.hasAutocorrelation = self.memory.take(filledWith: false, block.nodes.count)
