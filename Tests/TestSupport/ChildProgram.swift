@@ -20,7 +20,11 @@ public enum ChildProgram {
         posix_spawnattr_init(&attributes)
         defer { posix_spawnattr_destroy(&attributes) }
         // A Ctrl-C at the tests must not kill the server before its guard has removed the folder.
-        posix_spawnattr_setflags(&attributes, Self.newSession)
+        // Swift's threads block most signals, and a child would inherit that: SIGALRM would never reach it.
+        var noSignals = sigset_t()
+        sigemptyset(&noSignals)
+        posix_spawnattr_setsigmask(&attributes, &noSignals)
+        posix_spawnattr_setflags(&attributes, Self.newSession | Int16(POSIX_SPAWN_SETSIGMASK))
         // By way of a shell, so that the program starts in a folder every user may be in.
         let words = ["/bin/sh", "-c", "cd / && exec \"$@\"", "sh"] + words
         let arguments = words.map { strdup($0) } + [nil]

@@ -40,7 +40,9 @@ public struct TestCluster: Sendable {
 
     /// Makes and starts a cluster; takes about two seconds. The server stops when this process exits, or within seconds after
     /// it was killed.
-    public static func start() throws -> TestCluster {
+    ///
+    /// - Parameter options: more settings for the first start, `-c name=value` each.
+    public static func start(options: [String] = []) throws -> TestCluster {
         let tools = try Tools.find()
         var template = Array("/tmp/undercurrent-test-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else {
@@ -54,19 +56,20 @@ public struct TestCluster: Sendable {
         try cluster.guardExit()
         try tools.run(
             "initdb", ["-D", cluster.dataFolder, "-U", "undercurrent", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"])
-        try cluster.startServer()
+        try cluster.startServer(options: options)
         return cluster
     }
 
     public var dataFolder: String { self.folder + "/data" }
 
     /// What is committed outlives a crash of the server, not of the machine: these clusters never outlive a test.
-    public func startServer() throws {
-        let options = [
-            "-c listen_addresses=''", "-c unix_socket_directories='\(self.folder)'", "-c fsync=off",
-            "-c full_page_writes=off", "-c max_connections=200", "-c shared_buffers=64MB",
-            "-c max_wal_size=1GB", "-c autovacuum=off", "-c logging_collector=off",
-        ]
+    public func startServer(options more: [String] = []) throws {
+        let options =
+            [
+                "-c listen_addresses=''", "-c unix_socket_directories='\(self.folder)'", "-c fsync=off",
+                "-c full_page_writes=off", "-c max_connections=200", "-c shared_buffers=64MB",
+                "-c max_wal_size=1GB", "-c autovacuum=off", "-c logging_collector=off",
+            ] + more
         try self.tools.run(
             "pg_ctl",
             [
@@ -79,6 +82,38 @@ public struct TestCluster: Sendable {
     public func stopServer(immediately: Bool = true) throws {
         try self.tools.run(
             "pg_ctl", ["-D", self.dataFolder, "-w", "-t", "60", "-m", immediately ? "immediate" : "fast", "stop"])
+    }
+
+    /// Process number of the running postmaster.
+    public func postmaster() throws -> pid_t {
+        let text = try String(contentsOfFile: "\(self.dataFolder)/postmaster.pid", encoding: .utf8)
+        guard let process = text.split(separator: "\n").first.flatMap({ pid_t($0) }) else {
+            throw TestServer.Failure(description: "postmaster.pid is not as expected")
+        }
+        return process
+    }
+
+    /// Writes a file into the cluster's folder, for its server alone.
+    public func write(_ text: String, to name: String) throws {
+        let path = "\(self.folder)/\(name)"
+        try text.write(toFile: path, atomically: false, encoding: .utf8)
+        try self.own(name)
+    }
+
+    /// Makes a file in the cluster's folder the server's own and nobody else's.
+    public func own(_ name: String) throws {
+        let path = "\(self.folder)/\(name)"
+        chmod(path, 0o600)
+        guard geteuid() == 0, let user = getpwnam("postgres") else { return }
+        chown(path, user.pointee.pw_uid, user.pointee.pw_gid)
+    }
+
+    /// Runs a program as the user the server runs as.
+    public func run(_ words: [String]) throws { try ChildProgram.run(self.tools.prefix + words) }
+
+    /// Starts a program as the user the server runs as.
+    public func spawn(_ words: [String], log: String) throws -> pid_t {
+        try ChildProgram.spawn(self.tools.prefix + words, log: log)
     }
 
     public func remove() { try? FileManager.default.removeItem(atPath: self.folder) }
