@@ -9,7 +9,8 @@ cd "$root"
 # Checks that may be left out on some machines, one per line: NAME, a tab, the reason. Anything else that does not run fails.
 allowed=scripts/not-run-allowed.tsv
 
-install_packages
+# A pooler to go through; it must not start a service of its own.
+install_packages pgbouncer
 need_swift
 say "building tests"
 swift build --build-tests --quiet || die "the build of the tests failed"
