@@ -122,32 +122,3 @@ extension PostgresError: CustomStringConvertible, CustomDebugStringConvertible {
         return text + "): " + self.detail
     }
 }
-
-extension PostgresError.Code {
-    /// The one table from SQLSTATE to code (PostgreSQL documentation, appendix A).
-    init(sqlState: String) {
-        switch sqlState {
-        case "40001": self = .serialization
-        case "40P01": self = .deadlock
-        case "55P03": self = .lockNotAvailable
-        case "57014": self = .timeout
-        case "23505": self = .uniqueViolation
-        case "25006": self = .readOnly
-        case "26000", "0A000": self = .staleStatement
-        case "42501": self = .forbidden
-        case "42P01", "42703", "42704", "42883", "3F000", "3D000": self = .schemaMismatch
-        case "57P01", "57P02", "25P03", "57P05": self = .connectionLost
-        case "57P03", "57P04": self = .unavailable
-        default:
-            switch sqlState.prefix(2) {
-            case "08": self = .connectionLost
-            case "22": self = .invalidData
-            case "23": self = .constraintViolation
-            case "28": self = .forbidden
-            case "42": self = .invalidStatement
-            case "53", "58": self = .outOfResources
-            default: self = .other
-            }
-        }
-    }
-}

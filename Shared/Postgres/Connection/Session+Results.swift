@@ -61,21 +61,22 @@ extension Session {
 
     /// COPY sent through the wrong call would leave the connection in copy mode; it cannot be used again.
     func abandonCopy() -> PostgresError {
-        shutdown(PQsocket(self.pointer), CInt(SHUT_RDWR))
+        self.giveUp()
         return PostgresError(.connectionLost, detail: "COPY must go through copyIn or copyOut")
     }
 
-    /// After a cancel request the server may still hold a signal that was meant for an operation that had already ended.
-    /// One cheap statement catches it, so that it cannot hit the next user of the connection.
+    /// One cheap statement, for a signal that was meant for an operation that had already ended.
     func absorbLateCancel() {
         var operation = Operation(
-            ticket: 0, deadline: ContinuousClock.now + .seconds(5), heedsCancellation: false)
+            ticket: 0, deadline: ContinuousClock.now + .seconds(1), heedsCancellation: false)
         for _ in 0..<2 {
             do {
                 _ = try self.runSimple("SELECT 1", &operation)
                 return
             } catch {
-                if error.sqlState == nil || self.isBroken { return }
+                // Anything but the late signal: a failed transaction answers too, a silent server does not.
+                if error.sqlState == nil || operation.stopReason != nil { return self.giveUp() }
+                if error.sqlState != "57014" { return }
             }
         }
     }

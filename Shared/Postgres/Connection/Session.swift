@@ -8,8 +8,9 @@ import Glibc
 final class Session {
     let pointer: OpaquePointer
     let signal: CancelSignal
-    /// How long the server may take to answer a cancel request before the connection is given up.
-    private static let cancelGrace: Duration = .seconds(5)
+    /// How long the server may take to obey each cancel request. A request that came before the statement it was meant for is lost,
+    /// so it is repeated; after the last one the connection is given up.
+    private static let cancelGraces: [Duration] = [.milliseconds(300), .milliseconds(700), .seconds(1)]
 
     /// One operation's limits, and whether it was asked to stop.
     struct Operation {
@@ -19,7 +20,12 @@ final class Session {
         var heedsCancellation = true
         /// Why a cancel request was sent; nil: none was.
         var stopReason: PostgresError.Code?
+        /// Cancel requests of this operation, oldest first.
+        var cancels: [CancelRequest] = []
     }
+
+    /// Nothing more is to be expected of this connection, whatever libpq thinks.
+    private var isGivenUp = false
 
     init(adopting pointer: OpaquePointer, signal: CancelSignal) {
         self.pointer = pointer
@@ -30,7 +36,7 @@ final class Session {
 
     deinit { PQfinish(self.pointer) }
 
-    var isBroken: Bool { PQstatus(self.pointer) != CONNECTION_OK }
+    var isBroken: Bool { self.isGivenUp || PQstatus(self.pointer) != CONNECTION_OK }
     var transactionStatus: PGTransactionStatusType { PQtransactionStatus(self.pointer) }
 
     /// libpq's last message about this connection; for logs only.
@@ -42,47 +48,6 @@ final class Session {
         PostgresError(.connectionLost, detail: "\(what): \(self.message)")
     }
 
-    /// Connects to the first host of the connection string that will have us.
-    static func open(
-        _ configuration: PostgresConfiguration, signal: CancelSignal, operation: inout Operation
-    ) throws(PostgresError) -> Session {
-        let settings: [(String, String)] = [
-            ("dbname", configuration.connectionString),
-            ("fallback_application_name", configuration.applicationName),
-            ("client_encoding", "UTF8"),
-        ]
-        let names = settings.map { strdup($0.0) }
-        let values = settings.map { strdup($0.1) }
-        defer { for text in names + values { free(text) } }
-        let pointer = PQconnectStartParams(
-            names.map { UnsafePointer($0) } + [nil], values.map { UnsafePointer($0) } + [nil], 1)
-        guard let pointer else { throw PostgresError(.outOfResources, detail: "PQconnectStartParams") }
-        let session = Session(adopting: pointer, signal: signal)
-        var state = PGRES_POLLING_WRITING
-        while state != PGRES_POLLING_OK {
-            guard state == PGRES_POLLING_READING || state == PGRES_POLLING_WRITING, !session.isRefused else {
-                throw session.refusal
-            }
-            try session.wait(for: state == PGRES_POLLING_READING ? POLLIN : POLLOUT, &operation)
-            state = PQconnectPoll(pointer)
-        }
-        guard PQsetnonblocking(pointer, 1) == 0 else { throw session.lost("PQsetnonblocking") }
-        return session
-    }
-
-    private var isRefused: Bool { PQstatus(self.pointer) == CONNECTION_BAD }
-
-    /// libpq gives no SQLSTATE for a failed connection, only text; what the operator must fix is told apart by it.
-    private var refusal: PostgresError {
-        let message = self.message
-        let forbidden = ["authentication failed", "no pg_hba.conf entry", "no password supplied"]
-        if forbidden.contains(where: message.contains) { return PostgresError(.forbidden, detail: message) }
-        if message.contains("does not exist"), message.contains("database") || message.contains("role") {
-            return PostgresError(.forbidden, detail: message)
-        }
-        return PostgresError(.unavailable, detail: message)
-    }
-
     /// Waits until the socket is readable, or as asked; asks the server to stop when the operation's time is over.
     func wait(for events: CInt, _ operation: inout Operation) throws(PostgresError) {
         while true {
@@ -91,8 +56,15 @@ final class Session {
             }
             let milliseconds = Self.milliseconds(until: operation.deadline)
             if milliseconds == 0 {
-                guard operation.stopReason == nil else { throw self.lost("the server ignored a cancel request") }
-                try self.stop(&operation, because: .timeout)
+                if operation.stopReason == nil {
+                    try self.stop(&operation, because: .timeout)
+                } else {
+                    guard operation.cancels.count < Self.cancelGraces.count else {
+                        self.giveUp()
+                        throw self.lost("the server ignored cancel requests")
+                    }
+                    self.sendCancel(&operation)
+                }
                 continue
             }
             var descriptors = [
@@ -113,27 +85,43 @@ final class Session {
     /// Sends the server a cancel request and gives it a little time to obey.
     private func stop(_ operation: inout Operation, because reason: PostgresError.Code) throws(PostgresError) {
         operation.stopReason = reason
-        operation.deadline = ContinuousClock.now + Self.cancelGrace
         // While connecting there is nothing to cancel yet.
         guard PQstatus(self.pointer) == CONNECTION_OK else {
             throw PostgresError(reason, detail: "while connecting")
         }
-        self.sendCancel()
+        self.sendCancel(&operation)
     }
 
     /// Stops a statement whose rows nobody wants any more.
     func abandon(_ operation: inout Operation, because reason: PostgresError.Code) {
         guard operation.stopReason == nil else { return }
         operation.stopReason = reason
-        operation.deadline = ContinuousClock.now + Self.cancelGrace
-        self.sendCancel()
+        self.sendCancel(&operation)
     }
 
-    private func sendCancel() {
-        guard let cancel = PQgetCancel(self.pointer) else { return }
-        defer { PQfreeCancel(cancel) }
-        var text = [CChar](repeating: 0, count: 256)
-        _ = PQcancel(cancel, &text, CInt(text.count))
+    private func sendCancel(_ operation: inout Operation) {
+        let grace = Self.cancelGraces[min(operation.cancels.count, Self.cancelGraces.count - 1)]
+        operation.deadline = ContinuousClock.now + grace
+        guard let cancel = CancelRequest(of: self.pointer) else { return self.giveUp() }
+        operation.cancels.append(cancel)
+    }
+
+    /// Makes sure that no cancel request of an operation that has ended can hit the next one.
+    ///
+    /// Once libpq's call has returned, the server has signalled the backend; one cheap statement then catches a signal that came
+    /// too late. A request that is not even taken makes the connection worthless.
+    func settleCancel(_ operation: inout Operation) {
+        guard !self.isBroken else { return }
+        for cancel in operation.cancels where !cancel.wait(milliseconds: 1_000) { return self.giveUp() }
+        guard !operation.cancels.isEmpty else { return }
+        self.absorbLateCancel()
+    }
+
+    /// Cuts the connection, so that nobody waits for it any more.
+    func giveUp() {
+        self.isGivenUp = true
+        let descriptor = PQsocket(self.pointer)
+        if descriptor >= 0 { shutdown(descriptor, CInt(SHUT_RDWR)) }
     }
 
     /// Milliseconds for `poll`: -1 without a deadline, 0 when it has passed, else rounded up.
