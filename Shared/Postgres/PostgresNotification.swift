@@ -5,7 +5,7 @@ import Logging
 /// Something a listener has to tell.
 public enum PostgresNotification: Sendable, Hashable {
     /// LISTEN is in effect, at first or again after a lost connection: notifications before this may have been missed, so look
-    /// at the tables.
+    /// at the tables. Behind a transaction pooler, where LISTEN does not work, it comes at intervals instead.
     case listening
     /// NOTIFY on the channel; the payload may be empty.
     case notified(channel: String, payload: String)
@@ -14,15 +14,20 @@ public enum PostgresNotification: Sendable, Hashable {
 /// Listens on channels over a connection of its own, which is made anew with growing pauses when it breaks.
 ///
 /// A notification is only a wake-up: after ``PostgresNotification/listening`` and at intervals of its own the receiver reads the
-/// truth from the tables. Behind a transaction pooler LISTEN does not work, and polling is all there is.
+/// truth from the tables. Behind a transaction pooler LISTEN does not work: then ``PostgresNotification/listening`` comes once per
+/// poll interval, and nothing else.
 public struct PostgresListener: Sendable {
     private let configuration: PostgresConfiguration
     private let channels: [String]
+    private let pollInterval: Duration
     private let logger: Logger
 
-    /// - Parameter channels: names of letters, digits and underscores.
+    /// - Parameters:
+    ///   - channels: names of letters, digits and underscores.
+    ///   - pollInterval: time between two looks at the tables behind a transaction pooler.
     public init(
-        configuration: PostgresConfiguration, channels: [String], logger: Logger = Logger(label: "postgres-listener")
+        configuration: PostgresConfiguration, channels: [String], pollInterval: Duration = .seconds(1),
+        logger: Logger = Logger(label: "postgres-listener")
     ) throws(PostgresError) {
         for channel in channels {
             guard !channel.isEmpty, channel.utf8.count <= 63,
@@ -31,6 +36,7 @@ public struct PostgresListener: Sendable {
         }
         self.configuration = configuration
         self.channels = channels
+        self.pollInterval = pollInterval
         self.logger = logger
     }
 
@@ -47,7 +53,7 @@ public struct PostgresListener: Sendable {
     }
 
     private func run(_ report: @Sendable (PostgresNotification) -> Void) async {
-        guard !self.configuration.usesTransactionPooler else { return }
+        guard !self.configuration.usesTransactionPooler else { return await self.poll(report) }
         let backoff = self.configuration.pool.backoff
         var pause = backoff.lowerBound
         while !Task.isCancelled {
@@ -64,6 +70,16 @@ public struct PostgresListener: Sendable {
             }
             try? await Task.sleep(for: pause * Double.random(in: 0.5..<1))
             pause = min(pause * 2, backoff.upperBound)
+        }
+    }
+}
+
+extension PostgresListener {
+    private func poll(_ report: @Sendable (PostgresNotification) -> Void) async {
+        while !Task.isCancelled {
+            report(.listening)
+            // Replicas that started together must not ask together for ever.
+            try? await Task.sleep(for: self.pollInterval * Double.random(in: 0.75...1))
         }
     }
 }

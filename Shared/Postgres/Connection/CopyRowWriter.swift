@@ -13,10 +13,12 @@ public struct CopyRowWriter: ~Copyable {
     /// Rows begun so far.
     public private(set) var rowCount = 0
 
-    init(send: @escaping (UnsafeRawBufferPointer) throws(PostgresError) -> Void) {
+    /// - Parameter startsCopy: false for rows that go on with a COPY whose header has been sent.
+    init(startsCopy: Bool = true, send: @escaping (UnsafeRawBufferPointer) throws(PostgresError) -> Void) {
         self.send = send
         self.capacity = Self.chunkSize + 4_096
         self.buffer = .allocate(byteCount: self.capacity, alignment: 8)
+        guard startsCopy else { return }
         // Signature, no flags, no header extension.
         for byte in [0x50, 0x47, 0x43, 0x4F, 0x50, 0x59, 0x0A, 0xFF, 0x0D, 0x0A, 0x00] as [UInt8] { self.put(byte) }
         self.put(Int32(0))
@@ -117,7 +119,8 @@ public struct CopyRowWriter: ~Copyable {
         self.capacity = capacity
     }
 
-    private mutating func flush() throws(PostgresError) {
+    mutating func flush() throws(PostgresError) {
+        guard self.used > 0 else { return }
         try self.send(UnsafeRawBufferPointer(start: self.buffer, count: self.used))
         self.used = 0
     }

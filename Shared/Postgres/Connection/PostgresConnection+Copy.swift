@@ -37,7 +37,7 @@ extension Session {
     fileprivate func copyIn(
         _ text: String, _ operation: inout Operation, _ write: (inout CopyRowWriter) throws(PostgresError) -> Void
     ) throws(PostgresError) -> Int {
-        try self.begin(text, expecting: PGRES_COPY_IN, &operation)
+        try self.beginCopy(text, expecting: PGRES_COPY_IN, &operation)
         // The writer's closure must not hold the inout operation; it gets a copy for the length of the COPY.
         let limits = CopyLimits(operation)
         var failure: PostgresError?
@@ -52,6 +52,11 @@ extension Session {
         }
         operation = limits.operation
         if let failure, failure.code == .connectionLost { throw failure }
+        return try self.endCopyIn(failure, &operation)
+    }
+
+    /// Ends a COPY in: stores everything, or nothing when there was a failure, which is then thrown.
+    func endCopyIn(_ failure: PostgresError?, _ operation: inout Operation) throws(PostgresError) -> Int {
         // While the server still waits for data, it heeds a cancel request only once the COPY ends.
         let reason = failure == nil ? operation.stopReason.map { "\($0)" } : "abandoned by the client"
         while true {
@@ -73,12 +78,7 @@ extension Session {
         }
     }
 
-    private final class CopyLimits {
-        var operation: Operation
-        init(_ operation: Operation) { self.operation = operation }
-    }
-
-    private func put(_ chunk: UnsafeRawBufferPointer, _ operation: inout Operation) throws(PostgresError) {
+    func put(_ chunk: UnsafeRawBufferPointer, _ operation: inout Operation) throws(PostgresError) {
         guard let start = chunk.baseAddress?.assumingMemoryBound(to: CChar.self) else { return }
         while true {
             let accepted = PQputCopyData(self.pointer, start, CInt(chunk.count))
@@ -98,7 +98,7 @@ extension Session {
         if let reason = operation.stopReason { throw PostgresError(reason, detail: "during COPY") }
     }
 
-    private func begin(
+    func beginCopy(
         _ text: String, expecting status: ExecStatusType, _ operation: inout Operation
     ) throws(PostgresError) {
         guard PQsendQuery(self.pointer, text) == 1 else { throw self.lost("PQsendQuery") }
@@ -117,7 +117,7 @@ extension Session {
     }
 
     /// The command's own result, and any error that came with it.
-    private func finishCopy(_ operation: inout Operation) throws(PostgresError) -> Int {
+    func finishCopy(_ operation: inout Operation) throws(PostgresError) -> Int {
         var rows = 0
         var failure: PostgresError?
         while let result = try self.nextResult(&operation) {
@@ -135,7 +135,7 @@ extension Session {
     fileprivate func copyOut(
         _ text: String, _ operation: inout Operation, _ read: (inout CopyRowReader) throws(PostgresError) -> Void
     ) throws(PostgresError) -> Int {
-        try self.begin(text, expecting: PGRES_COPY_OUT, &operation)
+        try self.beginCopy(text, expecting: PGRES_COPY_OUT, &operation)
         var isFirst = true
         var rows = 0
         var failure: PostgresError?
