@@ -172,7 +172,10 @@ let package = Package(
             name: "TestSupport", dependencies: ["Postgres", "Model", logging], path: "Tests/TestSupport",
             swiftSettings: strict),
         .executableTarget(
-            name: "Benchmarks", dependencies: ["Engine", "Model", "Recordings", "GraphBuilder"],
+            name: "Benchmarks",
+            dependencies: [
+                "Engine", "Model", "Recordings", "GraphBuilder", "Postgres", "CLibpq", "TestSupport", logging,
+            ],
             path: "Tests/Benchmarks",
             swiftSettings: strict),
     ],

@@ -92,7 +92,7 @@ struct ConnectionTests {
         }
     }
 
-    @Test("prepared statements are bounded, and a stale one is forgotten")
+    @Test("prepared statements are bounded")
     func statementCache() async throws {
         try await TestDatabase.with(migrated: false) { database in
             var configuration = database.configuration
@@ -104,13 +104,6 @@ struct ConnectionTests {
             }
             let kept = try await connection.query("SELECT count(*) FROM pg_prepared_statements").column(Int.self)
             #expect(kept[0] <= 2 + 16 + 1)
-            try await connection.runScript("CREATE TABLE s (a int); INSERT INTO s VALUES (1)")
-            try await connection.query("SELECT * FROM s")
-            try await connection.runScript("ALTER TABLE s ADD b text")
-            await #expect(throws: PostgresError(.staleStatement, sqlState: "0A000", detail: "")) {
-                try await connection.query("SELECT * FROM s")
-            }
-            #expect(try await connection.query("SELECT * FROM s").count == 1)
             await connection.close()
         }
     }

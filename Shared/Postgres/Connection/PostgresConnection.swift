@@ -17,10 +17,7 @@ public actor PostgresConnection {
     nonisolated let signal: CancelSignal
     /// What the pool may know without waiting for the thread; written after each operation.
     nonisolated let standing: Mutex<Standing>
-    var session: Session?
-    var statements: StatementCache
-    /// Names the cache has let go and the server still keeps; deallocated together between transactions.
-    var droppedStatements: [String] = []
+    nonisolated let core: ConnectionCore
 
     struct Standing {
         enum Transaction { case none, open, failed }
@@ -37,7 +34,7 @@ public actor PostgresConnection {
         self.configuration = configuration
         self.signal = try CancelSignal()
         self.standing = Mutex(Standing())
-        self.statements = StatementCache(limit: configuration.preparedStatementLimit)
+        self.core = ConnectionCore(preparedStatementLimit: configuration.preparedStatementLimit)
     }
 
     /// Connects outside any pool: for migrations, listeners and tests. Close it with ``close()``.
@@ -63,7 +60,7 @@ public actor PostgresConnection {
 
     /// Ends the connection; safe to call twice.
     public func close() {
-        self.session = nil
+        self.core.close()
         self.standing.withLock { $0 = Standing() }
     }
 
@@ -73,18 +70,16 @@ public actor PostgresConnection {
             operation throws(PostgresError) in
             let session = try Session.open(self.configuration, signal: self.signal, operation: &operation)
             if !self.configuration.usesTransactionPooler { _ = try session.runSimple(self.greeting, &operation) }
-            return session
+            self.core.adopt(session)
         }
-        do {
-            self.session = try result.get()
-        } catch {
+        if case .failure(let error) = result {
             // A server that stays silent while we connect is away, whatever the clock says.
             if error.code == .timeout {
                 throw PostgresError(.unavailable, detail: "no answer within \(self.configuration.connectTimeout)")
             }
             throw error
         }
-        self.updateStanding()
+        self.noteStanding()
     }
 
     /// Session settings, in one round trip. An abandoned transaction must not hold back the readers of the ingest log.
@@ -98,50 +93,39 @@ public actor PostgresConnection {
 
     /// Runs one operation on the open session.
     ///
-    /// - Parameter heedsCancellation: false for what must run even in a cancelled task, such as ROLLBACK.
+    /// - Parameters:
+    ///   - heedsCancellation: false for what must run even in a cancelled task, such as ROLLBACK.
+    ///   - isUnderWay: whether it was sent already: then it is read to its end whatever happened meanwhile.
     func perform<Result>(
-        deadline: ContinuousClock.Instant? = nil, heedsCancellation: Bool = true,
+        deadline: ContinuousClock.Instant? = nil, heedsCancellation: Bool = true, isUnderWay: Bool = false,
         _ body: (Session, inout Session.Operation) throws(PostgresError) -> Result
     ) async throws(PostgresError) -> Result {
-        guard let session, !session.isBroken else {
-            self.updateStanding()
-            throw PostgresError(.connectionLost, detail: "the connection is closed")
-        }
-        if heedsCancellation, Task.isCancelled { throw PostgresError(.cancelled, detail: "before it was sent") }
         let limit = heedsCancellation ? PostgresDeadline.earliest(deadline) : deadline
-        if let limit, limit <= ContinuousClock.now { throw PostgresError(.timeout, detail: "before it was sent") }
+        if !isUnderWay {
+            if heedsCancellation, Task.isCancelled { throw PostgresError(.cancelled, detail: "before it was sent") }
+            if let limit, limit <= ContinuousClock.now { throw PostgresError(.timeout, detail: "before it was sent") }
+        }
         let result = await self.blocking(deadline: limit, heedsCancellation: heedsCancellation) {
             operation throws(PostgresError) in
-            let outcome: Swift.Result<Result, PostgresError>
-            do throws(PostgresError) { outcome = .success(try body(session, &operation)) } catch {
-                outcome = .failure(error)
+            try self.core.use { session throws(PostgresError) in
+                guard isUnderWay || self.core.unfinished == nil else {
+                    throw PostgresError(.invalidStatement, detail: "a statement is under way on this connection")
+                }
+                guard isUnderWay || !self.core.isCopying else {
+                    throw PostgresError(.invalidStatement, detail: "a COPY is under way on this connection")
+                }
+                defer { if operation.stopReason != nil { session.settleCancel(&operation) } }
+                return try body(session, &operation)
             }
-            if operation.stopReason != nil, !session.isBroken { session.absorbLateCancel() }
-            return try outcome.get()
         }
-        if case .failure(let error) = result {
-            if error.code == .connectionLost { self.session = nil }
-            if error.code == .staleStatement { self.statements.removeAll() }
-        }
-        self.updateStanding()
+        self.noteStanding()
         return try result.get()
     }
 
-    private func updateStanding() {
-        guard let session, !session.isBroken else {
-            self.standing.withLock { $0 = Standing() }
-            return
-        }
-        let transaction: Standing.Transaction =
-            switch session.transactionStatus {
-            case PQTRANS_IDLE: .none
-            case PQTRANS_INERROR: .failed
-            default: .open
-            }
-        let descriptor = PQsocket(session.pointer)
-        self.standing.withLock {
-            $0 = Standing(isUsable: true, transaction: transaction, descriptor: descriptor)
-        }
+    /// Puts down what the pool may know without waiting for the thread.
+    nonisolated func noteStanding() {
+        let standing = self.core.standing
+        self.standing.withLock { $0 = standing }
     }
 
     /// The body runs on the connection's thread without suspending; cancelling the task wakes it.

@@ -31,6 +31,12 @@ public struct PoolMetrics: Sendable {
         self.waiters.record(counts.waiters)
     }
 
+    /// A connection was lent at once.
+    func recordFree(_ counts: PoolStateMachine.Counts) {
+        self.record(counts)
+        self.wait.recordNanoseconds(0)
+    }
+
     func record(_ action: PoolStateMachine.Action) {
         switch action {
         case .grant(_, _, let waited): self.wait.recordNanoseconds(waited.wholeNanoseconds)

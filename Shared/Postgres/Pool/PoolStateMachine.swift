@@ -47,6 +47,8 @@ struct PoolStateMachine {
     }
 
     private let settings: PostgresConfiguration.Pool
+    /// Connections in state `opening`, counted so that nobody has to look through all of them.
+    private var openingCount = 0
     private var connections: OrderedDictionary<ConnectionID, Connection> = [:]
     /// The most recently used is lent first, so that the others can age out.
     private var idle: [ConnectionID] = []
@@ -69,22 +71,24 @@ struct PoolStateMachine {
     }
 
     var counts: Counts {
-        var counts = Counts(idle: self.idle.count, waiters: self.waiters.count, failures: self.failures)
-        for connection in self.connections.values {
-            switch connection.state {
-            case .opening: counts.opening += 1
-            case .idle: continue
-            case .leased: counts.leased += 1
-            }
-        }
-        return counts
+        Counts(
+            opening: self.openingCount, idle: self.idle.count,
+            leased: self.connections.count - self.openingCount - self.idle.count, waiters: self.waiters.count,
+            failures: self.failures)
+    }
+
+    /// Lends a connection that idles; nil when there is none, or no more.
+    mutating func leaseIdle() -> ConnectionID? {
+        // After shutting down nothing idles; while anything idles nobody waits.
+        guard let connection = self.idle.popLast() else { return nil }
+        self.connections[connection]?.state = .leased
+        return connection
     }
 
     /// Someone wants a connection.
     mutating func lease(_ waiter: WaiterID, now: Duration, deadline: Duration) -> [Action] {
         if self.isShutDown { return [.refuse(waiter, .shutDown)] }
-        if let connection = self.idle.popLast() {
-            self.connections[connection]?.state = .leased
+        if let connection = self.leaseIdle() {
             return [.grant(waiter, connection, waited: .zero)]
         }
         if deadline <= now { return [.refuse(waiter, .timedOut)] }
@@ -105,6 +109,7 @@ struct PoolStateMachine {
     /// An attempt to connect succeeded.
     mutating func opened(_ connection: ConnectionID, now: Duration) -> [Action] {
         guard self.connections[connection] != nil else { return [.close(connection)] }
+        self.openingCount -= 1
         self.failures = 0
         self.pausedUntil = .zero
         self.connections[connection] = Connection(state: .idle(since: now), openedAt: now)
@@ -116,6 +121,7 @@ struct PoolStateMachine {
     /// - Parameter jitter: 0 ..< 1, chosen by the shell; spreads the attempts of many replicas.
     mutating func openFailed(_ connection: ConnectionID, now: Duration, jitter: Double) -> [Action] {
         guard self.connections.removeValue(forKey: connection) != nil else { return [] }
+        self.openingCount -= 1
         self.failures += 1
         let doubled = self.settings.backoff.lowerBound * Double(1 << min(self.failures - 1, 20))
         let pause = min(doubled, self.settings.backoff.upperBound)
@@ -159,6 +165,13 @@ struct PoolStateMachine {
         return actions + self.openForDemand(now: now)
     }
 
+    /// Whether returning a connection now can make ``tick(now:)`` due before that time.
+    func mayAdvance(_ wakeAt: Duration?, now: Duration) -> Bool {
+        guard let wakeAt else { return true }
+        guard let connection = self.idle.last, let entry = self.connections[connection] else { return false }
+        return min(now + self.settings.idleTimeout, entry.openedAt + self.settings.lifetime) < wakeAt
+    }
+
     /// When ``tick(now:)`` has something to do at the latest; nil: only after another event.
     func nextTick(now: Duration) -> Duration? {
         var next = self.waiters.values.map(\.deadline).min()
@@ -187,12 +200,11 @@ struct PoolStateMachine {
         let opening = self.connections.filter { if case .opening = $0.value.state { true } else { false } }
         // Attempts under way are forgotten; `opened` closes what they bring.
         for connection in opening.keys { self.connections.removeValue(forKey: connection) }
+        self.openingCount = 0
         return actions
     }
 
-    private var hasLiveConnection: Bool {
-        self.connections.values.contains { if case .opening = $0.state { false } else { true } }
-    }
+    private var hasLiveConnection: Bool { self.connections.count > self.openingCount }
 
     /// The last attempt failed, nothing works, and the next attempt is not due: waiting would be in vain.
     private func isAway(now: Duration) -> Bool {
@@ -201,8 +213,7 @@ struct PoolStateMachine {
 
     /// Whether the queue of that length would be served by connections being opened or that may be opened.
     private func canOpenFor(waiters: Int) -> Bool {
-        let opening = self.counts.opening
-        return waiters <= opening + self.settings.maximum - self.connections.count
+        waiters <= self.openingCount + self.settings.maximum - self.connections.count
     }
 
     private mutating func makeAvailable(_ connection: ConnectionID, now: Duration) -> [Action] {
@@ -219,14 +230,13 @@ struct PoolStateMachine {
     private mutating func openForDemand(now: Duration) -> [Action] {
         guard !self.isShutDown, now >= self.pausedUntil else { return [] }
         var actions: [Action] = []
-        var opening = self.counts.opening
         while self.connections.count < self.settings.maximum {
-            let isNeeded = opening < self.waiters.count || self.connections.count < self.settings.minimum
-            guard isNeeded, self.failures == 0 || opening == 0 else { break }
+            let isNeeded = self.openingCount < self.waiters.count || self.connections.count < self.settings.minimum
+            guard isNeeded, self.failures == 0 || self.openingCount == 0 else { break }
             let connection = ConnectionID(number: self.nextNumber)
             self.nextNumber += 1
             self.connections[connection] = Connection(state: .opening, openedAt: now)
-            opening += 1
+            self.openingCount += 1
             actions.append(.open(connection))
         }
         return actions

@@ -2,14 +2,20 @@ import Synchronization
 
 extension PostgresPool {
     /// Lets the machine decide and carries out what it says. Continuations are resumed after the lock is free.
-    func apply(_ decide: (inout PoolStateMachine, Duration) -> [PoolStateMachine.Action]) {
+    ///
+    /// - Parameter mayAdvanceClock: false when nothing but an idle connection's age can make the next time due nearer: looking for
+    ///   that time goes through all waiters and connections.
+    func apply(
+        mayAdvanceClock: Bool = true, _ decide: (inout PoolStateMachine, Duration) -> [PoolStateMachine.Action]
+    ) {
         let now = self.now
         var resumptions: [(CheckedContinuation<Lease, any Error>, Result<Lease, any Error>)] = []
         var works: [Work] = []
         let (actions, counts, wakeAt) = self.state.withLock { state in
             let actions = decide(&state.machine, now)
             for action in actions { Self.carryOut(action, &state, &resumptions, &works) }
-            let next = state.machine.nextTick(now: now)
+            let isDueNearer = mayAdvanceClock || state.machine.mayAdvance(state.wakeAt, now: now)
+            let next = isDueNearer ? state.machine.nextTick(now: now) : nil
             var wakeAt: Duration?
             if let next, state.wakeAt.map({ next < $0 }) ?? true {
                 state.wakeAt = next
@@ -19,6 +25,7 @@ extension PostgresPool {
         }
         for action in actions { self.metrics.record(action) }
         self.metrics.record(counts)
+        self.hub.noteWaiters(counts.waiters)
         for work in works { self.enqueue(work) }
         if let wakeAt { self.enqueue(.wake(at: wakeAt)) }
         for (continuation, result) in resumptions { continuation.resume(with: result) }
@@ -61,12 +68,26 @@ extension PostgresPool {
         }
     }
 
+    /// A connection that idles, without queueing and without a change of the next time something is due.
+    private func leaseFree() -> Lease? {
+        guard !Task.isCancelled else { return nil }
+        let (lease, counts) = self.state.withLock { state -> (Lease?, PoolStateMachine.Counts) in
+            guard let id = state.machine.leaseIdle(), let connection = state.connections[id] else {
+                return (nil, state.machine.counts)
+            }
+            return ((id, connection), state.machine.counts)
+        }
+        guard let lease else { return nil }
+        self.metrics.recordFree(counts)
+        return lease
+    }
+
     /// Gets a connection that is open, as far as a look at its socket can tell.
     nonisolated(nonsending) func lease(deadline: ContinuousClock.Instant?) async throws -> Lease {
         var limit = ContinuousClock.now + self.configuration.pool.leaseTimeout
         if let earlier = PostgresDeadline.earliest(deadline) { limit = min(limit, earlier) }
         while true {
-            let lease = try await self.wait(until: limit)
+            let lease = if let free = self.leaseFree() { free } else { try await self.wait(until: limit) }
             // A server that restarted has closed all idle connections; each is found out here, without a round trip.
             guard lease.connection.hasPendingInput || !lease.connection.isUsable else { return lease }
             self.apply { machine, now in machine.release(lease.id, now: now, isUsable: false) }
@@ -96,7 +117,7 @@ extension PostgresPool {
     nonisolated(nonsending) func release(_ lease: Lease) async {
         if lease.connection.isInTransaction { await lease.connection.cleanUp() }
         let isUsable = lease.connection.isUsable
-        self.apply { machine, now in machine.release(lease.id, now: now, isUsable: isUsable) }
+        self.apply(mayAdvanceClock: false) { machine, now in machine.release(lease.id, now: now, isUsable: isUsable) }
     }
 }
 

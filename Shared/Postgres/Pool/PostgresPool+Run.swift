@@ -12,6 +12,7 @@ extension PostgresPool {
                     switch work {
                     case .open(let id): group.addTask { await self.open(id) }
                     case .close(let connection): group.addTask { await connection.close() }
+                    case .openLane: group.addTask { await self.runLane() }
                     case .wake(let time): group.addTask { await self.wake(at: time) }
                     case .stop: isStopping = true
                     }

@@ -23,6 +23,8 @@ public final class PostgresPool: Sendable {
     let state: Mutex<State>
     let metrics: PoolMetrics
     let logger: Logger
+    /// Statements that share connections.
+    let hub: PipelineHub
     private let start = ContinuousClock.now
     /// What ``run()`` has to do; bounded by the number of connections and a wake-up.
     let work: AsyncStream<Work>
@@ -31,6 +33,8 @@ public final class PostgresPool: Sendable {
     enum Work: Sendable {
         case open(PoolStateMachine.ConnectionID)
         case close(PostgresConnection)
+        /// A connection to be shared is wanted.
+        case openLane
         /// Something is due at that time.
         case wake(at: Duration)
         case stop
@@ -43,6 +47,7 @@ public final class PostgresPool: Sendable {
         self.configuration = configuration
         self.logger = logger
         self.metrics = metrics
+        self.hub = PipelineHub(configuration.pool)
         self.state = Mutex(State(machine: PoolStateMachine(settings: configuration.pool)))
         (self.work, self.workContinuation) = AsyncStream.makeStream(bufferingPolicy: .unbounded)
     }
@@ -93,13 +98,22 @@ public final class PostgresPool: Sendable {
         }
     }
 
-    /// One statement on any connection.
+    /// One statement on any connection, as a transaction of its own.
+    ///
+    /// The quickest way to the server: a free connection is lent without waiting, and a prepared statement is sent by the caller's
+    /// own thread. A plan that became stale is made anew, once.
     @discardableResult
     public nonisolated(nonsending) func query(
         _ statement: PostgresStatement, _ parameters: [PostgresValue] = [], deadline: ContinuousClock.Instant? = nil
     ) async throws -> PostgresRows {
-        try await self.withConnection(deadline: deadline) { connection in
-            try await connection.query(statement, parameters, deadline: deadline)
+        let lease = try await self.lease(deadline: deadline)
+        do {
+            let rows = try await lease.connection.single(PostgresQuery(statement, parameters), deadline: deadline)
+            await self.release(lease)
+            return rows
+        } catch {
+            await self.release(lease)
+            throw error
         }
     }
 
@@ -136,6 +150,7 @@ public final class PostgresPool: Sendable {
 
     /// Ends the pool: those who wait and all later leases are refused; ``run()`` returns once leased connections are closed.
     public func shutDown() {
+        self.hub.close()
         self.apply { machine, _ in machine.shutDown() }
         self.enqueue(.stop)
     }

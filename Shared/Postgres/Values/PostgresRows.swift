@@ -93,6 +93,13 @@ final class ResultHandle: @unchecked Sendable {
 
     var affectedRows: Int { PQcmdTuples(self.pointer).flatMap { Int(String(cString: $0)) } ?? 0 }
 
+    /// Whether this is the answer to a COMMIT (or its kin) that took effect.
+    var endedTransaction: Bool {
+        guard self.columnCount == 0, let tag = PQcmdStatus(self.pointer) else { return false }
+        let text = String(cString: tag)
+        return text == "COMMIT" || text == "PREPARE TRANSACTION" || text == "COMMIT PREPARED"
+    }
+
     func column(named name: String) -> Int? {
         (0..<self.columnCount).first { self.name(ofColumn: $0) == name }
     }

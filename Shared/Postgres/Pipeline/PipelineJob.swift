@@ -1,0 +1,72 @@
+import Synchronization
+
+/// One statement of one caller on its way through a shared connection.
+final class PipelineJob: Sendable {
+    enum Outcome: Sendable {
+        case done(Result<PostgresRows, PostgresError>)
+        /// Nothing of the statement remains on the server and its caller is not to blame: it is to run on a connection of its own.
+        case runAlone
+    }
+
+    private enum Place {
+        case waiting
+        case sent(PipelineLane)
+        case finished
+    }
+
+    private struct State {
+        var place = Place.waiting
+        var isStopRequested = false
+        var continuation: CheckedContinuation<Outcome, Never>?
+    }
+
+    let text: String
+    let key: StatementCache.Key
+    let parameters: EncodedParameters
+    let deadline: ContinuousClock.Instant?
+    private let state = Mutex(State())
+
+    init(_ query: PostgresQuery, deadline: ContinuousClock.Instant?) {
+        self.text = query.statement.text
+        self.parameters = EncodedParameters(query.parameters)
+        self.key = StatementCache.Key(text: query.statement.text, types: self.parameters.types)
+        self.deadline = deadline
+    }
+
+    /// Before anything else is done with the job.
+    func expect(_ continuation: CheckedContinuation<Outcome, Never>) {
+        self.state.withLock { $0.continuation = continuation }
+    }
+
+    /// The caller does not want it any more.
+    /// - Returns: the connection it was sent on, nil when it was not.
+    func requestStop() -> PipelineLane? {
+        self.state.withLock { state in
+            state.isStopRequested = true
+            guard case .sent(let lane) = state.place else { return nil }
+            return lane
+        }
+    }
+
+    var isStopRequested: Bool { self.state.withLock { $0.isStopRequested } }
+
+    /// - Returns: false when it must not be sent any more.
+    func markSent(on lane: PipelineLane) -> Bool {
+        self.state.withLock { state in
+            guard !state.isStopRequested, case .waiting = state.place else { return false }
+            state.place = .sent(lane)
+            return true
+        }
+    }
+
+    /// Answers the caller; only the first answer counts.
+    func finish(_ outcome: Outcome) {
+        let continuation = self.state.withLock { state in
+            state.place = .finished
+            return state.continuation.take()
+        }
+        continuation?.resume(returning: outcome)
+    }
+
+    func fail(_ error: PostgresError) { self.finish(.done(.failure(error))) }
+}

@@ -1,0 +1,205 @@
+import CLibpq
+import DequeModule
+import Foundation
+import Glibc
+import Synchronization
+
+/// The connection's thread: reads answers, hands them out, stops what takes too long.
+extension PipelineLane {
+    /// How long an idle lane keeps its connection, and how long a busy one may keep it from callers who wait for one.
+    private static let linger: Duration = .milliseconds(50)
+    private static let term: Duration = .milliseconds(20)
+    /// Time the server has to obey each cancel request to the same statement.
+    private static let cancelGraces: [Duration] = [.milliseconds(300), .milliseconds(700), .seconds(1)]
+
+    private typealias Answer = (job: PipelineJob, outcome: PipelineJob.Outcome)
+
+    /// Serves until idle, asked to yield, or broken.
+    func run(_ hub: PipelineHub) {
+        guard self.enter() else {
+            hub.addFailed()
+            return
+        }
+        hub.add(self)
+        var idleSince = ContinuousClock.now
+        while true {
+            hub.feed(self)
+            let (answers, timeout, isBroken) = self.turn()
+            for answer in answers { answer.job.finish(answer.outcome) }
+            if !answers.isEmpty { self.load.subtract(answers.count, ordering: .relaxed) }
+            if isBroken { return self.fail(hub) }
+            let now = ContinuousClock.now
+            if self.load.load(ordering: .relaxed) > 0 { idleSince = now }
+            let isDismissed = now - self.openedAt > Self.term && hub.isYieldWanted
+            if now - idleSince > Self.linger || isDismissed || hub.isClosed { self.closeWhenDrained(hub) }
+            if self.isDrained { break }
+            self.wait(milliseconds: timeout)
+        }
+        self.leave()
+    }
+
+    private func enter() -> Bool {
+        self.lock.lock()
+        defer { self.lock.unlock() }
+        guard let session = self.core.session, !session.isBroken else { return false }
+        self.isOpen = PQenterPipelineMode(session.pointer) == 1
+        return self.isOpen
+    }
+
+    private func closeWhenDrained(_ hub: PipelineHub) {
+        hub.remove(self)
+        self.lock.lock()
+        self.isOpen = false
+        self.lock.unlock()
+    }
+
+    private var isDrained: Bool {
+        self.lock.lock()
+        defer { self.lock.unlock() }
+        return !self.isOpen && self.flights.isEmpty
+    }
+
+    /// Takes what has arrived and sees to the head.
+    /// - Returns: answers to hand out, milliseconds until something is due, and whether the connection broke.
+    private func turn() -> (answers: [Answer], timeout: CInt, isBroken: Bool) {
+        self.lock.lock()
+        defer { self.lock.unlock() }
+        self.signal.drain()
+        guard let session = self.core.session, !session.isBroken, PQflush(session.pointer) >= 0,
+            PQconsumeInput(session.pointer) == 1
+        else { return ([], 0, true) }
+        var answers: [Answer] = []
+        while !self.flights.isEmpty, PQisBusy(session.pointer) == 0 {
+            guard let result = PQgetResult(session.pointer) else { continue }
+            if self.take(result, session) { answers.append(self.concludeHead()) }
+            if session.isBroken { return (answers, 0, true) }
+        }
+        return (answers, self.watchHead(session), session.isBroken)
+    }
+
+    /// - Returns: whether the head is complete.
+    private func take(_ result: OpaquePointer, _ session: Session) -> Bool {
+        switch PQresultStatus(result) {
+        case PGRES_PIPELINE_SYNC:
+            PQclear(result)
+            return true
+        case PGRES_TUPLES_OK, PGRES_COMMAND_OK, PGRES_EMPTY_QUERY:
+            let rows = PostgresRows(result: ResultHandle(result))
+            if let name = self.flights[0].preparing {
+                self.flights[0].preparing = nil
+                self.preparing[self.flights[0].job.key] = nil
+                if let old = self.core.statements.insert(self.flights[0].job.key, name: name) {
+                    self.core.droppedStatements.append(old)
+                }
+            } else {
+                self.flights[0].rows = rows
+            }
+        case PGRES_PIPELINE_ABORTED: PQclear(result)
+        case PGRES_COPY_IN, PGRES_COPY_OUT, PGRES_COPY_BOTH:
+            PQclear(result)
+            session.giveUp()
+        default:
+            let operation = Session.Operation(ticket: 0, deadline: nil, stopReason: self.flights[0].stopReason)
+            if self.flights[0].failure == nil { self.flights[0].failure = session.failure(result, operation) }
+            if self.flights[0].preparing != nil {
+                self.flights[0].preparing = nil
+                self.preparing[self.flights[0].job.key] = nil
+            }
+            PQclear(result)
+        }
+        return false
+    }
+
+    private func concludeHead() -> Answer {
+        let flight = self.flights.removeFirst()
+        self.headCancels = 0
+        self.cancelAgainAt = nil
+        // A statement that opened a transaction would take its successors into it.
+        if let session = self.core.session, PQtransactionStatus(session.pointer) == PQTRANS_INTRANS { session.giveUp() }
+        guard let failure = flight.failure else {
+            let missing = PostgresError(.connectionLost, detail: "the server's answer ended early")
+            return (flight.job, .done(flight.rows.map { .success($0) } ?? .failure(missing)))
+        }
+        let judged = self.core.judge(failure, of: flight.job.key)
+        let isVictim = failure.sqlState == "57014" && flight.stopReason == nil && !self.cancels.isEmpty
+        if judged.code == .staleStatement || isVictim || flight.isEvicted && failure.sqlState == "57014" {
+            return (flight.job, .runAlone)
+        }
+        return (flight.job, .done(.failure(judged)))
+    }
+
+    /// Stops the head when its time is over, or when somebody behind it cannot wait.
+    /// - Returns: milliseconds until something is due.
+    private func watchHead(_ session: Session) -> CInt {
+        guard !self.flights.isEmpty else { return CInt(Self.linger.wholeMilliseconds) }
+        let now = ContinuousClock.now
+        if let again = self.cancelAgainAt {
+            if again <= now { self.cancelHead(session, now) }
+        } else {
+            for (index, flight) in self.flights.enumerated() {
+                let isLate = flight.job.deadline.map { $0 <= now } ?? false
+                guard isLate || flight.job.isStopRequested else { continue }
+                if index == 0 {
+                    self.flights[0].stopReason = isLate ? .timeout : .cancelled
+                } else {
+                    self.flights[0].isEvicted = true
+                }
+                self.cancelHead(session, now)
+                break
+            }
+        }
+        var due = self.cancelAgainAt ?? now + Self.linger
+        for flight in self.flights {
+            if let deadline = flight.job.deadline, deadline > now { due = min(due, deadline) }
+        }
+        return Session.milliseconds(until: due)
+    }
+
+    private func cancelHead(_ session: Session, _ now: ContinuousClock.Instant) {
+        guard self.headCancels < Self.cancelGraces.count, let cancel = CancelRequest(of: session.pointer) else {
+            return session.giveUp()
+        }
+        self.cancelAgainAt = now + Self.cancelGraces[self.headCancels]
+        self.headCancels += 1
+        // Those that are through need no more watching; the last one stays as a sign that a signal may still come.
+        if self.cancels.count >= 8 { self.cancels.removeAll { $0.wait(milliseconds: 0) } }
+        self.cancels.append(cancel)
+    }
+
+    private func wait(milliseconds: CInt) {
+        self.lock.lock()
+        let needsOutput = self.core.session.map { PQflush($0.pointer) == 1 } ?? false
+        let descriptor = self.core.session.map { PQsocket($0.pointer) } ?? -1
+        self.lock.unlock()
+        var descriptors = [
+            pollfd(fd: descriptor, events: Int16(needsOutput ? POLLIN | POLLOUT : POLLIN), revents: 0),
+            pollfd(fd: self.signal.descriptor, events: Int16(POLLIN), revents: 0),
+        ]
+        _ = poll(&descriptors, 2, milliseconds)
+    }
+
+    /// Makes the connection ready for exclusive use.
+    private func leave() {
+        self.lock.lock()
+        defer { self.lock.unlock() }
+        guard let session = self.core.session, !session.isBroken else { return }
+        guard PQexitPipelineMode(session.pointer) == 1 else { return session.giveUp() }
+        var operation = Session.Operation(ticket: 0, deadline: nil, heedsCancellation: false, cancels: self.cancels)
+        session.settleCancel(&operation)
+        if session.isBroken { self.core.session = nil }
+    }
+
+    /// The connection broke: nobody knows what became of the statements under way.
+    private func fail(_ hub: PipelineHub) {
+        hub.remove(self)
+        self.lock.lock()
+        self.isOpen = false
+        let lost =
+            self.core.session?.lost("pipeline") ?? PostgresError(.connectionLost, detail: "the connection is closed")
+        let flights = self.flights
+        self.flights = []
+        self.core.session = nil
+        self.lock.unlock()
+        for flight in flights { flight.job.fail(flight.failure ?? lost) }
+    }
+}

@@ -1,0 +1,59 @@
+extension PostgresPool {
+    /// One short statement as a transaction of its own, on a connection shared with other callers: many of them are under way at
+    /// once, each without waiting for the others' round trips.
+    ///
+    /// For statements that take milliseconds at most; a long one holds up those behind it, until one of them runs out of
+    /// time: then it is stopped, undone, and run again on a connection of its own. Everything else (transactions, COPY,
+    /// settings, LISTEN) belongs into ``withConnection(deadline:_:)``.
+    /// - Throws: as ``query(_:_:deadline:)``.
+    @discardableResult
+    public nonisolated(nonsending) func pipelined(
+        _ statement: PostgresStatement, _ parameters: [PostgresValue] = [], deadline: ContinuousClock.Instant? = nil
+    ) async throws -> PostgresRows {
+        try Task.checkCancellationAsPostgresError()
+        let limit = PostgresDeadline.earliest(deadline)
+        if let limit, limit <= ContinuousClock.now { throw PostgresError(.timeout, detail: "before it was sent") }
+        let query = PostgresQuery(statement, parameters)
+        let job = PipelineJob(query, deadline: limit)
+        let hub = self.hub
+        let outcome = await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                job.expect(continuation)
+                if hub.submit(job) { self.enqueue(.openLane) }
+                // The task may have been cancelled before the job was in the queue.
+                if Task.isCancelled { hub.cancel(job) }
+            }
+        } onCancel: {
+            hub.cancel(job)
+        }
+        switch outcome {
+        case .done(let result): return try result.get()
+        case .runAlone: return try await self.query(statement, parameters, deadline: deadline)
+        }
+    }
+
+    /// Serves shared statements on one leased connection; part of ``run()``.
+    func runLane() async {
+        var deadline = self.hub.earliestDeadline
+        while true {
+            do {
+                let lease = try await self.lease(deadline: deadline)
+                await lease.connection.run(PipelineLane(connection: lease.connection), self.hub)
+                await self.release(lease)
+                guard self.hub.needsLane() else { return }
+            } catch {
+                let error = error as? PostgresError ?? PostgresError(.other, detail: "\(error)")
+                guard self.hub.openFailed(error) else { return }
+            }
+            deadline = self.hub.earliestDeadline
+        }
+    }
+}
+
+extension PostgresConnection {
+    /// Gives this connection's thread to a lane until the lane ends.
+    fileprivate func run(_ lane: PipelineLane, _ hub: PipelineHub) {
+        lane.run(hub)
+        self.noteStanding()
+    }
+}

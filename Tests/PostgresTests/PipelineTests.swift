@@ -1,0 +1,140 @@
+import Model
+import TestSupport
+import Testing
+
+@testable import Postgres
+
+/// Statements of many callers on shared connections.
+@Suite("Shared pipelines")
+struct PipelineTests {
+    static let settings = PostgresConfiguration.Pool(
+        minimum: 0, maximum: 3, waiterLimit: 5_000, leaseTimeout: .seconds(60))
+
+    @Test("hundreds of callers each get their own answer; failures and cancellations stay with their callers")
+    func ownAnswers() async throws {
+        try await TestDatabase.with(migrated: false) { database in
+            try await database.withPool(Self.settings) { pool in
+                try await pool.withConnection { try await $0.runScript("CREATE TABLE t (n bigint PRIMARY KEY)") }
+                let right = await withTaskGroup(of: Int.self) { group in
+                    for caller in 0..<200 { group.addTask { await Self.call(pool, caller) } }
+                    return await group.reduce(0, +)
+                }
+                #expect(right == 200 * 30)
+                // Every one that was acknowledged is there, and each of the twice-inserted ones once.
+                let count = try await pool.query("SELECT count(*) FROM t").column(Int.self)
+                #expect(count == [200 * 3])
+                while pool.status.inUse > 0 { try await Task.sleep(for: .milliseconds(5)) }
+                #expect(pool.status.waiters == 0)
+            }
+        }
+    }
+
+    /// - Returns: how many of 30 statements ended as they should.
+    private static func call(_ pool: PostgresPool, _ caller: Int) async -> Int {
+        var right = 0
+        for turn in 0..<30 {
+            let number = Int64(caller * 1_000 + turn)
+            do {
+                switch turn % 10 {
+                case 0:
+                    try await pool.pipelined("INSERT INTO t VALUES ($1)", [.int64(number)])
+                    right += 1
+                case 1:
+                    do { try await pool.pipelined("INSERT INTO t VALUES ($1)", [.int64(number - 1)]) } catch let error
+                        as PostgresError where error.code == .uniqueViolation
+                    { right += 1 }
+                case 2 where caller % 10 == 0:
+                    let task = Task { try await pool.pipelined("SELECT $1::bigint, pg_sleep(0.02)", [.int64(number)]) }
+                    await Task.yield()
+                    task.cancel()
+                    do { _ = try await task.value } catch let error as PostgresError where error.code == .cancelled {}
+                    right += 1
+                case 3 where caller % 10 == 0:
+                    let deadline = ContinuousClock.now + .milliseconds(turn)
+                    do { try await pool.pipelined("SELECT pg_sleep(0.02)", deadline: deadline) } catch let error
+                        as PostgresError where error.code == .timeout || error.code == .overloaded
+                    {}
+                    right += 1
+                default:
+                    let rows = try await pool.pipelined("SELECT $1::bigint", [.int64(number)])
+                    if try rows.column(Int64.self) == [number] { right += 1 }
+                }
+            } catch {
+                Issue.record(error)
+            }
+        }
+        return right
+    }
+
+    @Test("a slow statement is moved out of the way of one that cannot wait, and still gets its answer, once")
+    func eviction() async throws {
+        try await TestDatabase.with(migrated: false) { database in
+            var settings = Self.settings
+            settings.maximum = 2
+            settings.minimum = 2
+            try await database.withPool(settings) { pool in
+                try await pool.withConnection { try await $0.runScript("CREATE TABLE t (n bigint)") }
+                try await pool.pipelined("SELECT 1")
+                let slow = Task {
+                    try await pool.pipelined("WITH s AS (SELECT pg_sleep(1.5)) INSERT INTO t SELECT 1 FROM s")
+                }
+                try await Task.sleep(for: .milliseconds(10))
+                let clock = ContinuousClock()
+                let start = clock.now
+                let error = await #expect(throws: PostgresError.self) {
+                    try await pool.pipelined("SELECT pg_sleep(30)", deadline: start + .milliseconds(100))
+                }
+                #expect(error?.code == .timeout)
+                #expect(clock.now - start < .seconds(1))
+                #expect(try await slow.value.affectedRows == 1)
+                #expect(try await pool.query("SELECT count(*) FROM t").column(Int.self) == [1])
+            }
+        }
+    }
+
+    @Test("shared connections give way to a caller who waits for one of his own")
+    func yields() async throws {
+        try await TestDatabase.with(migrated: false) { database in
+            var settings = Self.settings
+            settings.maximum = 1
+            settings.leaseTimeout = .seconds(5)
+            try await database.withPool(settings) { pool in
+                let busy = Task {
+                    while !Task.isCancelled { _ = try? await pool.pipelined("SELECT 1") }
+                }
+                for _ in 0..<10 {
+                    let value = try await pool.withConnection {
+                        try await $0.query("SELECT 7::bigint").column(Int.self)
+                    }
+                    #expect(value == [7])
+                }
+                busy.cancel()
+                await busy.value
+            }
+        }
+    }
+
+    @Test("killed connections fail the statements under way and no others; stale plans are not noticed")
+    func trouble() async throws {
+        try await TestDatabase.with(migrated: false) { database in
+            try await database.withPool(Self.settings) { pool in
+                try await pool.withConnection {
+                    try await $0.runScript("CREATE TABLE s (a int); INSERT INTO s VALUES (1)")
+                }
+                #expect(try await pool.pipelined("SELECT * FROM s").count == 1)
+                try await pool.withConnection { try await $0.runScript("ALTER TABLE s ADD b text") }
+                #expect(try await pool.pipelined("SELECT * FROM s").count == 1)
+                let sleeping = Task { try await pool.pipelined("SELECT pg_sleep(30)") }
+                try await Task.sleep(for: .milliseconds(100))
+                try await database.withConnection { connection in
+                    _ = try await connection.query(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                    )
+                }
+                let error = await #expect(throws: PostgresError.self) { _ = try await sleeping.value }
+                #expect(error?.code == .connectionLost)
+                for _ in 0..<5 { #expect(try await pool.pipelined("SELECT * FROM s").count == 1) }
+            }
+        }
+    }
+}
