@@ -51,6 +51,40 @@ struct HostTests {
         await connection.close()
     }
 
+    @Test("a server that comes back on another port behind the same service name is found without a restart")
+    func serviceFile() async throws {
+        let cluster = try TestCluster.start()
+        defer {
+            try? cluster.stopServer()
+            cluster.remove()
+        }
+        func name(port: Int) throws {
+            try cluster.write(
+                "[uc]\nhost=\(cluster.socketFolder)\nport=\(port)\nuser=undercurrent\ndbname=postgres\n", to: "services"
+            )
+        }
+        try name(port: 5432)
+        setenv("PGSERVICEFILE", "\(cluster.folder)/services", 1)
+        defer { unsetenv("PGSERVICEFILE") }
+        var configuration = try PostgresConfiguration(connectionString: "service=uc")
+        configuration.pool = .init(minimum: 1, maximum: 2, leaseTimeout: .seconds(10))
+        try await PostgresPool.withPool(configuration, logger: .silent) { pool in
+            func port() async throws -> Int {
+                try await pool.query("SELECT current_setting('port')::bigint").column(Int.self)[0]
+            }
+            #expect(try await port() == 5432)
+            try cluster.stopServer()
+            try cluster.startServer(options: ["-c port=5433"])
+            try name(port: 5433)
+            var answer: Int?
+            for _ in 0..<100 where answer == nil {
+                answer = try? await port()
+                if answer == nil { try await Task.sleep(for: .milliseconds(50)) }
+            }
+            #expect(answer == 5433)
+        }
+    }
+
     @Test("the host with the wanted role is found, and after it moved to another port, found again")
     func roles() async throws {
         let (first, second) = (try FreePort.find(), try FreePort.find())

@@ -128,7 +128,7 @@ struct PipelineTests {
                 try await Task.sleep(for: .milliseconds(100))
                 try await database.withConnection { connection in
                     _ = try await connection.query(
-                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
                     )
                 }
                 let error = await #expect(throws: PostgresError.self) { _ = try await sleeping.value }

@@ -134,9 +134,21 @@ struct PoolStateMachineTests {
             #expect(counts.leased == world.leased.count)
             #expect(counts.waiters == world.waiting.count)
             #expect(counts.opening == world.opening.count)
+            #expect(counts.idle == world.idle.count)
         }
-        world.obey(machine.shutDown())
+        // Nobody starves: once time has passed, everyone who waited has been answered.
+        world.now += .seconds(3)
+        world.obey(machine.tick(now: world.now))
         #expect(world.waiting.isEmpty)
+        world.obey(machine.shutDown())
+        // No connection is lost: each that was ever asked for has failed or is closed once all have come back.
+        for connection in world.opening { world.obey(machine.opened(connection, now: world.now)) }
+        for connection in world.leased {
+            world.leased.removeAll { $0 == connection }
+            world.obey(machine.release(connection, now: world.now, isUsable: true))
+        }
+        #expect(world.asked == world.failed.union(world.closed))
+        #expect(machine.counts == Machine.Counts(failures: machine.counts.failures))
     }
 
     /// What the shell would do with the machine's actions.
@@ -145,13 +157,23 @@ struct PoolStateMachineTests {
         var waiting: Set<Machine.WaiterID> = []
         var opening: [Machine.ConnectionID] = []
         var leased: [Machine.ConnectionID] = []
+        var idle: Set<Machine.ConnectionID> = []
+        var asked: Set<Machine.ConnectionID> = []
+        var failed: Set<Machine.ConnectionID> = []
+        var closed: Set<Machine.ConnectionID> = []
 
         mutating func obey(_ actions: [Machine.Action]) {
             for action in actions {
                 switch action {
-                case .open(let connection): self.opening.append(connection)
-                case .close: break
+                case .open(let connection):
+                    self.opening.append(connection)
+                    self.asked.insert(connection)
+                case .close(let connection):
+                    #expect(self.closed.insert(connection).inserted, "closed twice")
+                    self.idle.remove(connection)
                 case .grant(let waiter, let connection, _):
+                    #expect(waiter.number == self.waiting.map(\.number).min(), "not the one who waited longest")
+                    self.idle.remove(connection)
                     #expect(self.waiting.remove(waiter) != nil, "granted twice, or after a refusal")
                     #expect(!self.leased.contains(connection), "lent twice")
                     self.leased.append(connection)
@@ -164,7 +186,14 @@ struct PoolStateMachineTests {
             func pick<Element>(_ list: inout [Element]) -> Element? {
                 list.isEmpty ? nil : list.remove(at: Int(random.next() % UInt64(list.count)))
             }
-            switch random.next() % 6 {
+            switch random.next() % 7 {
+            case 6:
+                guard let connection = machine.leaseIdle() else {
+                    #expect(self.idle.isEmpty)
+                    return
+                }
+                #expect(self.idle.remove(connection) != nil, "lent while not idle")
+                self.leased.append(connection)
             case 0, 1:
                 let waiter = Machine.WaiterID(number: number)
                 self.waiting.insert(waiter)
@@ -172,12 +201,15 @@ struct PoolStateMachineTests {
             case 2:
                 guard let connection = pick(&self.opening) else { return }
                 if random.next() % 3 == 0 {
+                    self.failed.insert(connection)
                     self.obey(machine.openFailed(connection, now: self.now, jitter: 0.5))
                 } else {
+                    self.idle.insert(connection)
                     self.obey(machine.opened(connection, now: self.now))
                 }
             case 3:
                 guard let connection = pick(&self.leased) else { return }
+                self.idle.insert(connection)
                 self.obey(machine.release(connection, now: self.now, isUsable: random.next() % 5 > 0))
             case 4:
                 guard let waiter = self.waiting.min(by: { $0.number < $1.number }) else { return }

@@ -23,8 +23,8 @@ extension ConnectionCore {
     /// Longest time the caller's thread waits for the answer. A server on the same machine answers a single-row statement in a
     /// fraction of it; waking two threads takes longer.
     private static let inlineWaitNanoseconds: UInt64 = 50_000
-    /// Above this a server is not expected to answer in time, and the caller's thread does not wait at all.
-    private static let promptNanoseconds: UInt64 = 100_000
+    /// After two answers in a row that came later, this many statements are left to the connection's thread before another try.
+    private static let patience = 16
 
     func sendInline(_ query: PostgresQuery) -> InlineOutcome {
         guard query.statement.isPrepared, self.statements.limit > 0, self.lock.try() else { return .declined }
@@ -42,13 +42,19 @@ extension ConnectionCore {
             return .answered(.failure(error))
         }
         var unfinished = Unfinished(key: key, sentAt: Self.monotonicNanoseconds())
-        guard PQflush(session.pointer) == 0, self.answerNanoseconds < Self.promptNanoseconds,
-            self.read(&unfinished, on: session)
-        else {
+        guard PQflush(session.pointer) == 0, self.mayAnswerSoon(), self.read(&unfinished, on: session) else {
             self.unfinished = unfinished
             return .sent
         }
+        self.lateAnswers = 0
         return .answered(self.conclude(unfinished))
+    }
+
+    /// Whether waiting on the caller's thread is worth a try; counts the try as late until it has succeeded.
+    private func mayAnswerSoon() -> Bool {
+        if self.lateAnswers >= 2 + Self.patience { self.lateAnswers = 1 }
+        self.lateAnswers += 1
+        return self.lateAnswers <= 2
     }
 
     /// Waits a moment for the answer.
@@ -101,9 +107,6 @@ extension ConnectionCore {
     }
 
     private func conclude(_ unfinished: Unfinished) -> Result<PostgresRows, PostgresError> {
-        let passed = Self.monotonicNanoseconds() - unfinished.sentAt
-        // Three quarters of what was known: one slow statement does not change the ways of the connection, two do.
-        self.answerNanoseconds = (3 * self.answerNanoseconds + passed) / 4
         if let failure = unfinished.failure { return .failure(self.judge(failure, of: unfinished.key)) }
         guard let rows = unfinished.rows else {
             return .failure(PostgresError(.connectionLost, detail: "the server's answer ended early"))

@@ -7,7 +7,8 @@ import Foundation
 /// answers within microseconds is even read there: two changes of thread cost more than such a statement.
 ///
 /// `@unchecked Sendable`: everything mutable is touched only with `lock` held, and operations hold it from their first byte to
-/// their last. Only an operation that was sent and not read yet leaves a gap; ``unfinished`` marks it.
+/// their last. Only an operation that was sent and not read yet leaves a gap; ``unfinished`` marks it. While a
+/// ``PipelineLane`` has the connection, its own lock takes this one's place; the connection's thread begins and ends that.
 final class ConnectionCore: @unchecked Sendable {
     let lock = NSLock()
     var session: Session?
@@ -18,8 +19,8 @@ final class ConnectionCore: @unchecked Sendable {
     var unfinished: Unfinished?
     /// Whether a COPY that is written or read piece by piece is under way.
     var isCopying = false
-    /// Recent time between sending and the last byte of the answer, in nanoseconds.
-    var answerNanoseconds: UInt64 = 0
+    /// Statements since the last one whose answer came while the caller's thread waited.
+    var lateAnswers = 0
 
     /// What was sent for one query of a pipeline, and so how many results are to be read for it.
     enum Sent {

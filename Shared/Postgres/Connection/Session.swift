@@ -79,6 +79,8 @@ final class Session {
                 continue
             }
             if descriptors[0].revents != 0 { return }
+            // A wake-up meant for something else must not wake again and again; a cancellation is seen above.
+            if watched == 2, descriptors[1].revents != 0 { self.signal.drain() }
         }
     }
 

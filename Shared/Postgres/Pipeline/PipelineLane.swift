@@ -58,6 +58,8 @@ final class PipelineLane: @unchecked Sendable {
         self.lock.lock()
         defer { self.lock.unlock() }
         guard self.isOpen, let session = self.core.session, !session.isBroken else { return .closed }
+        // An idle connection that has something to say was mostly closed by the server; its thread is about to find out.
+        if self.flights.isEmpty, Session.hasPendingInput(PQsocket(session.pointer)) { return .closed }
         guard job.markSent(on: self) else {
             job.fail(PostgresError(.cancelled, detail: "before it was sent"))
             return .finished
