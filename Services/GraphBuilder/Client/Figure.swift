@@ -1,10 +1,10 @@
 /// Numbers as people read them, the same in every locale.
 enum Figure {
-    /// With `digits` decimals; `-` for what is not finite.
+    /// With `digits` decimals; `-` for what is not finite or has too many digits to be exact.
     static func fixed(_ value: Double, _ digits: Int) -> String {
-        guard value.isFinite, abs(value) < 1e15 else { return "-" }
         var scale = 1.0
         for _ in 0..<digits { scale *= 10 }
+        guard value.isFinite, abs(value) < 1e15, abs(value) * scale < 0x1p63 else { return "-" }
         let scaled = Int64((abs(value) * scale).rounded())
         let sign = value < 0 && scaled != 0 ? "-" : ""
         let whole = String(scaled / Int64(scale))
@@ -13,7 +13,7 @@ enum Figure {
         return sign + whole + "." + String(repeating: "0", count: digits - fraction.count) + fraction
     }
 
-    /// With three significant digits for any size: `0.00123`, `1.5e-07`.
+    /// With at least two significant digits for any size: `0.0012`, `1,234`, `1.5e-7`.
     static func significant(_ value: Double) -> String {
         guard value.isFinite else { return "-" }
         let size = abs(value)
@@ -58,6 +58,11 @@ enum Figure {
         while mantissa < 1 {
             mantissa *= 10
             exponent -= 1
+        }
+        // 9.96 is written as 10.0, which is one power more.
+        if mantissa >= 9.95 {
+            mantissa /= 10
+            exponent += 1
         }
         return (value < 0 ? "-" : "") + Self.fixed(mantissa, 1) + "e\(exponent)"
     }

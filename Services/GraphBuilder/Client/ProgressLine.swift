@@ -13,10 +13,16 @@ struct ProgressLine {
         let now = self.clock.now
         if let shownAt, shownAt.duration(to: now) < .milliseconds(100) { return }
         self.shownAt = now
+        self.write("\r\(Self.line(fraction: fraction, text: text))\u{1B}[K")
+    }
+
+    /// `[#####.....] 50 % text`
+    static func line(fraction: Double, text: String) -> String {
         let width = 30
-        let done = Int((min(1, max(0, fraction)) * Double(width)).rounded())
+        let fraction = min(1, max(0, fraction))
+        let done = Int((fraction * Double(width)).rounded())
         let bar = String(repeating: "#", count: done) + String(repeating: ".", count: width - done)
-        self.write("\r[\(bar)] \(Figure.fixed(100 * fraction, 0)) % \(text)\u{1B}[K")
+        return "[\(bar)] \(Figure.fixed(100 * fraction, 0)) % \(text)"
     }
 
     func clear() {
