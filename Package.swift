@@ -143,8 +143,9 @@ let package = Package(
         .testTarget(
             name: "GraphBuilderTests",
             dependencies: [
-                "GraphBuilder", "CZlib", "Engine", "Postgres", "ServiceRuntime", "Model", "TestSupport", hummingbird,
-                hummingbirdTesting, httpTypes, logging, nioCore,
+                "GraphBuilder", "CZlib", "Engine", "Postgres", "Recordings", "ServiceRuntime", "Model", "TestSupport",
+                hummingbird,
+                hummingbirdTesting, httpTypes, argumentParser, logging, nioCore, nioHTTP1,
             ],
             swiftSettings: strict),
         .testTarget(
