@@ -60,8 +60,10 @@ struct ReplayTests {
 
     private static let receipt = #"{"accepted":3,"duplicates":1,"rejected":1}"#
 
-    private static func replay(_ client: GatewayClient, _ path: String, prefix: String = "") -> Replay {
-        Replay(client: client, path: path, domainPrefix: prefix, speed: 0, batchSize: 2, inFlight: 1)
+    private static func replay(
+        _ client: GatewayClient, _ path: String, prefix: String = "", batchSize: Int = 2
+    ) -> Replay {
+        Replay(client: client, path: path, domainPrefix: prefix, speed: 0, batchSize: batchSize, inFlight: 1)
     }
 
     @Test("every batch goes out once under a key of file, prefix and lines, and the receipts add up")
@@ -156,7 +158,9 @@ struct ReplayTests {
         let missing = folder.path + "/missing.csv"
         try await FakeGateway.with({ _ in .init(body: Self.receipt) }) { gateway, client in
             func failure(_ path: String) async throws -> RecordingError? {
-                await #expect(throws: RecordingError.self) { _ = try await Self.replay(client, path).run() }
+                await #expect(throws: RecordingError.self) {
+                    _ = try await Self.replay(client, path, batchSize: 20_000).run()
+                }
             }
             let found = try await failure(header)
             #expect(found?.path == header && found?.description.contains("line 1") == true)
