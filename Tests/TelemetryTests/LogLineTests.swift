@@ -49,6 +49,17 @@ struct LogLineTests {
         #expect(line.hasPrefix(#"{"time":""#))
     }
 
+    @Test("every control character, quote and backslash of a JSON line is escaped and reads back")
+    func jsonCharacters() throws {
+        let text = String(String.UnicodeScalarView((0..<0x80).compactMap(Unicode.Scalar.init))) + "\u{85}\u{2028}é😀"
+        let line = try #require(self.lines(.json) { $0.info("\(text)", metadata: ["k": "\(text)"]) }.first)
+        // No byte of a control character stands in the line but its end.
+        #expect(line.utf8.dropLast().allSatisfy { $0 >= 0x20 })
+        let members = try #require(try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])
+        #expect(members["message"] as? String == text)
+        #expect((members["metadata"] as? [String: String])?["k"] == text)
+    }
+
     @Test("long texts are cut, and lines below the level are not written")
     func bounds() throws {
         let lines = self.lines(.json) { logger in

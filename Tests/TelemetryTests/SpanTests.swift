@@ -65,6 +65,17 @@ struct SpanTests {
         #expect(queue.count == 2 && queue.droppedCount == 5)
     }
 
+    @Test("spans leave the queue in the order in which they ended, each once")
+    func queueOrder() {
+        let queue = SpanQueue(metrics: MetricsRegistry())
+        let recorder = TraceRecorder(sampler: RatioSampler(ratio: 1), queue: queue)
+        let spans = (0..<5).map { _ in self.start(recorder) }
+        for span in spans { span.end() }
+        let taken = [2, 2, 2].map { queue.take(atMost: $0).map(\.trace.spanID) }
+        #expect(taken.map(\.count) == [2, 2, 1])
+        #expect(taken.flatMap { $0 } == spans.map(\.trace.spanID))
+    }
+
     @Test("a trace that is not sampled still has an id, and leaves nothing in the queue")
     func unsampled() {
         let queue = SpanQueue(metrics: MetricsRegistry())
