@@ -22,8 +22,11 @@ enum GraphBuilder: ServiceDefinition {
         Setting(
             "MEMORY_CEILING_BYTES", .integer(64 << 20...1 << 40), unit: "bytes", default: String(2 << 30),
             "Memory this service aims to stay under; encoded answers take at most a thirty-second of it."),
+        Setting(
+            "OBSERVATION_RETENTION_DAYS", .integer(1...36_500), unit: "days", default: "400",
+            "Observations are kept this long before the newest one of their domain, in event time."),
     ]
-    static let settingPrefixes = ["LEASE_", "REPLICA_", "MEMORY_"]
+    static let settingPrefixes = ["LEASE_", "REPLICA_", "MEMORY_", "OBSERVATION_"]
 
     static func assemble(_ host: ServiceHost) async throws -> ServiceAssembly {
         let settings = host.settings
@@ -49,8 +52,15 @@ enum GraphBuilder: ServiceDefinition {
                 lastSuccessfulBuild: service.lastSuccess, failover: "none")
         }
         let notifier = IngestNotifier(logger: host.logger)
+        let partitions = ObservationPartitions(logger: host.logger)
+        let retention = RetentionService(
+            retention: ObservationRetention(
+                pool: pool, partitions: partitions,
+                days: Int64(settings.integer("OBSERVATION_RETENTION_DAYS")), logger: host.logger),
+            logger: host.logger, factory: host.metrics)
         let ingest = IngestService(
-            pool: pool, notifier: notifier, metrics: IngestMetrics(factory: host.metrics), logger: host.logger)
+            pool: pool, notifier: notifier, partitions: partitions, metrics: IngestMetrics(factory: host.metrics),
+            logger: host.logger)
         let upkeep = IngestUpkeep(service: ingest, notifier: notifier, pool: pool, logger: host.logger)
         let routes: (Router<CallContext>) -> Void = { router in
             IngestController<CallContext>(service: ingest) { context in
@@ -66,6 +76,6 @@ enum GraphBuilder: ServiceDefinition {
             EventRoutes(pool: pool, queryTimeout: settings.queryTimeout).add(to: router)
             DomainRoutes(pool: pool, engine: engine, counts: ObservationCounts(pool: pool)).add(to: router)
         }
-        return ServiceAssembly(services: [upkeep, keeper, service], routes: routes)
+        return ServiceAssembly(services: [upkeep, keeper, service, retention], routes: routes)
     }
 }

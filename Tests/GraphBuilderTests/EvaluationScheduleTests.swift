@@ -65,6 +65,40 @@ struct EvaluationScheduleTests {
         #expect(Self.due(schedule.step("a", next: 9))?.partners == .init(ready: [], late: ["b"]))
     }
 
+    @Test("two clocks meet at the last end of the coarser one, and one is heard of for exactly three coarse buckets")
+    func unequalClocks() {
+        var schedule = EvaluationSchedule()
+        // Ends at 660; on buckets of 300 that is 600.
+        schedule.set(Self.domain(newest: 2_000), for: "a")
+        schedule.set(Self.domain(newest: 899, bucket: 300, lateness: 300), for: "b")
+        #expect(schedule.partners(of: "a", at: 10) == .init(ready: [], late: ["b"]))
+        schedule.set(Self.domain(newest: 900, bucket: 300, lateness: 300), for: "b")
+        #expect(schedule.partners(of: "a", at: 10) == .init(ready: ["b"], late: []))
+        // The coarse one looks at the fine one at its own end, 900.
+        #expect(schedule.partners(of: "b", at: 2) == .init(ready: ["a"], late: []))
+        schedule.set(Self.domain(newest: 959), for: "a")
+        #expect(schedule.partners(of: "b", at: 2) == .init(ready: [], late: ["a"]))
+        schedule.set(Self.domain(newest: 2_000), for: "a")
+        // Aligned end 1,500: three buckets of 300 before it are 600.
+        for (newest, late) in [(Int64(600), ["b"]), (599, [])] {
+            schedule.set(Self.domain(newest: newest, bucket: 300, lateness: 300), for: "b")
+            #expect(schedule.partners(of: "a", at: 25) == .init(ready: [], late: late))
+        }
+        // A partner whose first bucket begins with the aligned end has nothing to compare; one that begins before has.
+        for (first, ready) in [(Int64(5), [String]()), (4, ["b"])] {
+            schedule.set(Self.domain(newest: 9_000, bucket: 300, lateness: 300, first: first), for: "b")
+            #expect(schedule.partners(of: "a", at: 25) == .init(ready: ready, late: []))
+        }
+    }
+
+    @Test("without waiting, a partner that may still deliver is late at once")
+    func noWaiting() {
+        var schedule = EvaluationSchedule()
+        schedule.set(Self.domain(newest: 700), for: "a")
+        schedule.set(Self.domain(newest: 500), for: "b")
+        #expect(Self.due(schedule.step("a", next: 9, waits: false))?.partners == .init(ready: [], late: ["b"]))
+    }
+
     @Test("recordings of other years do not meet")
     func unrelated() {
         var schedule = EvaluationSchedule()

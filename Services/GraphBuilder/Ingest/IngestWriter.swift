@@ -64,7 +64,7 @@ final class IngestWriter: Sendable {
     func commit(_ chunk: IngestChunk, completion: Completion? = nil) async throws -> Outcome {
         var job = IngestJob(chunk: chunk, completion: completion)
         job.chunk.sort()
-        var isSecondAttempt = false
+        var attempt = 1
         while true {
             try await self.partitions.ensure(job.chunk.days, pool: self.pool)
             let result = try await self.groups.submit(job)
@@ -72,9 +72,9 @@ final class IngestWriter: Sendable {
                 let outcome = try result.get()
                 if case .stored(let stored, _) = outcome { self.committed(job.chunk, stored) }
                 return outcome
-            } catch let error as PostgresError where error.sqlState == "23514" && !isSecondAttempt {
+            } catch let error as PostgresError where error.sqlState == "23514" && attempt < 4 {
                 // A partition was retired after we had looked.
-                isSecondAttempt = true
+                attempt += 1
                 self.partitions.forgetAll()
             }
         }

@@ -67,7 +67,10 @@ public final class ObservationPartitions: Sendable {
         }
         let missing = days.subtracting(present).sorted()
         guard let first = missing.first else { return present }
-        for day in missing { try await connection.runScript(Self.creation(of: day)) }
+        for day in missing {
+            try await connection.runScript(Self.creation(of: day))
+            try await connection.runScript(Self.attachment(of: day))
+        }
         self.logger.info("made partitions", metadata: ["first": "\(first.partition)", "count": "\(missing.count)"])
         return present.union(missing)
     }
@@ -75,18 +78,25 @@ public final class ObservationPartitions: Sendable {
     /// Forgets what is known: after a COPY failed because a partition had been retired meanwhile (SQLSTATE 23514).
     public func forgetAll() { self.known.withLock { $0.removeAll() } }
 
+    // Names and times are made from a number; nothing from outside can reach the text.
+
+    /// A table that is there already was detached and not dropped yet: it is attached again with what it holds.
     private static func creation(of day: Day) -> PostgresStatement {
-        // Names and times are made from a number; nothing from outside can reach the text. Attaching an empty table needs a
-        // weaker lock on `observations` than CREATE TABLE ... PARTITION OF: inserts and reads go on.
+        PostgresStatement(composed: "CREATE TABLE IF NOT EXISTS \(day.partition) (LIKE observations)")
+    }
+
+    /// Makes a table of its own the partition of its day. Attaching needs a weaker lock on `observations` than
+    /// CREATE TABLE ... PARTITION OF: inserts and reads go on.
+    public static func attachment(of day: Day) -> PostgresStatement {
         PostgresStatement(
             composed: """
-                CREATE TABLE \(day.partition) (LIKE observations);
                 ALTER TABLE observations ATTACH PARTITION \(day.partition)
                     FOR VALUES FROM ('\(day.start.rfc3339)') TO ('\(day.end.rfc3339)')
                 """)
     }
 
-    private static func present(on connection: PostgresConnection) async throws -> Set<Day> {
+    /// Days that have a partition.
+    public static func present(on connection: PostgresConnection) async throws -> Set<Day> {
         let names = try await connection.query(
             """
             SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
@@ -99,7 +109,7 @@ public final class ObservationPartitions: Sendable {
 
 extension ObservationPartitions.Day {
     /// The inverse of ``partition``; nil for any other name.
-    init?(partition: String) {
+    public init?(partition: String) {
         let prefix = "observations_"
         let digits = partition.dropFirst(prefix.count)
         guard partition.hasPrefix(prefix), digits.count == 8, digits.allSatisfy(\.isNumber),

@@ -1,0 +1,43 @@
+import Logging
+import Metrics
+import ServiceLifecycle
+
+/// Runs ``ObservationRetention`` now and then, beside requests and never inside one.
+struct RetentionService: Service {
+    let retention: ObservationRetention
+    let logger: Logger
+    /// Soon after the start, then this often.
+    var firstDelay = Duration.seconds(60)
+    var interval = Duration.seconds(3_600)
+    private let partitions: Counter
+    private let rows: Counter
+    private let failures: Counter
+
+    init(retention: ObservationRetention, logger: Logger, factory: any MetricsFactory = MetricsSystem.factory) {
+        self.retention = retention
+        self.logger = logger
+        self.partitions = Counter(label: "retention_partitions_retired_total", factory: factory)
+        self.rows = Counter(label: "retention_rows_deleted_total", factory: factory)
+        self.failures = Counter(label: "retention_failures_total", factory: factory)
+    }
+
+    func run() async throws {
+        await cancelWhenGracefulShutdown {
+            var pause = self.firstDelay
+            while (try? await Task.sleep(for: pause)) != nil {
+                pause = self.interval
+                do {
+                    let outcome = try await self.retention.round()
+                    self.partitions.increment(by: outcome.retired.count)
+                    self.rows.increment(by: outcome.rows)
+                } catch is CancellationError {
+                    return
+                } catch {
+                    // What could not be retired is retired in the next round.
+                    self.failures.increment()
+                    self.logger.warning("retention failed", metadata: ["error": "\(String(reflecting: error))"])
+                }
+            }
+        }
+    }
+}
