@@ -12,12 +12,6 @@ struct AnomalyFilter: Sendable {
     var since: Timestamp?
 }
 
-/// Where a page of a list ordered by (time descending, id) ended.
-struct PageEnd: Hashable, Sendable, Codable {
-    let time: Timestamp
-    let id: String
-}
-
 struct AnomalyStore: Sendable {
     let pool: PostgresPool
 
@@ -34,31 +28,14 @@ struct AnomalyStore: Sendable {
     /// Newest opening first.
     /// - Returns: at most `limit` anomalies.
     func list(_ filter: AnomalyFilter, after end: PageEnd?, limit: Int) async throws -> [Anomaly] {
-        var conditions: [String] = []
-        var parameters: [PostgresValue] = []
-        func require(_ condition: String, _ value: PostgresValue) {
-            parameters.append(value)
-            conditions.append(condition.replacing("?", with: "$\(parameters.count)"))
-        }
-        if let event = filter.event { require("a.event_id = ?", .text(event)) }
-        if let layer = filter.layer { require("a.layer = ?", .int16(Int16(layer.rawValue))) }
-        if let kind = filter.kind { require("a.kind = ?", .text(kind.rawValue)) }
-        if let severity = filter.severity { require("a.severity = ?", .text(severity.rawValue)) }
-        if let since = filter.since { require("a.opened_at >= ?", .timestamp(since)) }
-        if let end {
-            parameters += [.timestamp(end.time), .text(end.id)]
-            let (time, id) = (parameters.count - 1, parameters.count)
-            conditions.append("(a.opened_at < $\(time) OR (a.opened_at = $\(time) AND a.id > $\(id)))")
-        }
-        parameters.append(.int(limit))
-        let filters = conditions.isEmpty ? "" : "WHERE " + conditions.joined(separator: " AND ")
-        let rows = try await self.pool.query(
-            PostgresStatement(
-                composed: """
-                    SELECT \(Self.columns) \(Self.source) \(filters)
-                    ORDER BY a.opened_at DESC, a.id LIMIT $\(parameters.count)
-                    """), parameters)
-        return try rows.map(Self.anomaly)
+        var query = ListQuery()
+        if let event = filter.event { query.require("a.event_id = ?", .text(event)) }
+        if let layer = filter.layer { query.require("a.layer = ?", .int16(Int16(layer.rawValue))) }
+        if let kind = filter.kind { query.require("a.kind = ?", .text(kind.rawValue)) }
+        if let severity = filter.severity { query.require("a.severity = ?", .text(severity.rawValue)) }
+        if let since = filter.since { query.require("a.opened_at >= ?", .timestamp(since)) }
+        let page = query.page(Self.columns, Self.source, time: "a.opened_at", id: "a.id", after: end, limit: limit)
+        return try await self.pool.query(page, query.parameters).map(Self.anomaly)
     }
 
     func anomaly(id: String) async throws -> Anomaly? {

@@ -117,21 +117,9 @@ struct ForecastStore: Sendable {
 
     /// Newest move first.
     func list(_ filter: ForecastFilter, after end: PageEnd?, limit: Int) async throws -> [StoredForecast] {
-        var (conditions, parameters) = Self.conditions(filter)
-        if let end {
-            parameters += [.timestamp(end.time), .text(end.id)]
-            let (time, id) = (parameters.count - 1, parameters.count)
-            conditions.append("(f.moved_at < $\(time) OR (f.moved_at = $\(time) AND f.id > $\(id)))")
-        }
-        parameters.append(.int(limit))
-        let filters = conditions.isEmpty ? "" : "WHERE " + conditions.joined(separator: " AND ")
-        let rows = try await self.pool.query(
-            PostgresStatement(
-                composed: """
-                    SELECT \(Self.columns) \(Self.source) \(filters)
-                    ORDER BY f.moved_at DESC, f.id LIMIT $\(parameters.count)
-                    """), parameters)
-        return try rows.map(Self.forecast)
+        var query = Self.query(filter)
+        let page = query.page(Self.columns, Self.source, time: "f.moved_at", id: "f.id", after: end, limit: limit)
+        return try await self.pool.query(page, query.parameters).map(Self.forecast)
     }
 
     /// How all forecasts of a filter did.
@@ -147,16 +135,15 @@ struct ForecastStore: Sendable {
     }
 
     func tally(_ filter: ForecastFilter) async throws -> Tally {
-        let (conditions, parameters) = Self.conditions(filter)
-        let filters = conditions.isEmpty ? "" : "WHERE " + conditions.joined(separator: " AND ")
+        let query = Self.query(filter)
         let rows = try await self.pool.query(
             PostgresStatement(
                 composed: """
                     SELECT count(*), count(f.scored_at), count(f.covered), count(*) FILTER (WHERE f.covered),
                         count(f.sign_hit), count(*) FILTER (WHERE f.sign_hit),
                         avg(coalesce(f.base_rate, 0.5)) FILTER (WHERE f.sign_hit IS NOT NULL)
-                    FROM forecasts f \(filters)
-                    """), parameters)
+                    FROM forecasts f \(query.filters)
+                    """), query.parameters)
         guard let row = rows.first else { return Tally() }
         let (forecasts, scored, withInterval, covered, withChange, signHits, baseRate) = try row.decode(
             (Int, Int, Int, Int, Int, Int, Double?).self)
@@ -194,19 +181,12 @@ struct ForecastStore: Sendable {
         return calibrators
     }
 
-    private static func conditions(_ filter: ForecastFilter) -> ([String], [PostgresValue]) {
-        var conditions: [String] = []
-        var parameters: [PostgresValue] = []
-        if let event = filter.event {
-            parameters.append(.text(event))
-            conditions.append("f.event_id = $\(parameters.count)")
-        }
-        if let since = filter.since {
-            parameters.append(.timestamp(since))
-            conditions.append("f.moved_at >= $\(parameters.count)")
-        }
-        if let scored = filter.scored { conditions.append("f.scored_at IS \(scored ? "NOT NULL" : "NULL")") }
-        return (conditions, parameters)
+    private static func query(_ filter: ForecastFilter) -> ListQuery {
+        var query = ListQuery()
+        if let event = filter.event { query.require("f.event_id = ?", .text(event)) }
+        if let since = filter.since { query.require("f.moved_at >= ?", .timestamp(since)) }
+        if let scored = filter.scored { query.require("f.scored_at IS \(scored ? "NOT NULL" : "NULL")") }
+        return query
     }
 
     private static func forecast(_ row: PostgresRow) throws -> StoredForecast {

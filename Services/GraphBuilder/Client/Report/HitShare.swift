@@ -1,4 +1,6 @@
-/// A share of hits with its 95 % interval by Wilson (1927, JASA 22).
+import Engine
+
+/// A share of hits with its 95 % interval.
 struct HitShare: Codable, Sendable, Equatable {
     let hits: Int
     let of: Int
@@ -9,17 +11,9 @@ struct HitShare: Codable, Sendable, Equatable {
     init(hits: Int, of trials: Int) {
         self.hits = hits
         self.of = trials
-        guard trials > 0 else {
-            (self.low, self.high) = (0, 1)
-            return
-        }
-        let (n, z) = (Double(trials), 1.959963984540054)
-        let share = Double(hits) / n
-        let centre = share + z * z / (2 * n)
-        let half = z * (share * (1 - share) / n + z * z / (4 * n * n)).squareRoot()
-        let scale = 1 + z * z / n
-        self.low = max(0, (centre - half) / scale)
-        self.high = min(1, (centre + half) / scale)
+        let proportion = Proportion(hits: hits, of: trials)
+        self.low = proportion?.low ?? 0
+        self.high = proportion?.high ?? 1
     }
 
     /// `21/24 = 88 % [69-96]`
