@@ -68,6 +68,8 @@ let package = Package(
         .systemLibrary(name: "CLibpq", path: "Shared/CLibpq", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
         .systemLibrary(name: "CZlib", path: "Shared/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
 
+        .systemLibrary(name: "CMalloc", path: "Shared/CMalloc"),
+
         .target(name: "CKernels", path: "Shared/CKernels"),
 
         .target(name: "Model", dependencies: [crypto], path: "Shared/Model", swiftSettings: strict),
@@ -99,9 +101,8 @@ let package = Package(
         .executableTarget(
             name: "GraphBuilder",
             dependencies: [
-                "Model", "Engine", "Postgres", "Telemetry", "ServiceRuntime", "Recordings", "CZlib", hummingbird,
-                httpTypes,
-                asyncHTTPClient, crypto, nioSSL, nioCore, nioHTTP1, serviceLifecycle,
+                "Model", "Engine", "Postgres", "Telemetry", "ServiceRuntime", "Recordings", "CZlib", "CMalloc",
+                hummingbird, httpTypes, asyncHTTPClient, crypto, nioSSL, nioCore, nioHTTP1, serviceLifecycle,
                 configuration, argumentParser, collections, logging,
                 metrics, tracing,
             ],

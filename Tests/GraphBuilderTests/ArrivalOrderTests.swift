@@ -193,12 +193,13 @@ struct ArrivalOrderTests {
         for node in Set(trades.map(\.node)) { domain.register(node, id: node.id, firstMs: 0, lastMs: 300 * 60_000) }
         func loaded(_ base: Int64, _ end: Int64) -> DomainSeries {
             var domain = domain
-            domain.window = BucketWindow(base: base, capacity: 400)
-            for _ in domain.nodes { domain.window?.appendNode() }
-            domain.put(
-                trades.filter { (base * 60_000..<end * 60_000).contains($0.time.milliseconds) }
-                    .map { .init(node: $0.node.id, timeMs: $0.time.milliseconds, value: $0.value) }
-                    .sorted { ($0.node, $0.timeMs, $0.value) < ($1.node, $1.timeMs, $1.value) })
+            domain.window = BucketWindow(base: base, capacity: 400, bucketMs: 60_000)
+            for node in domain.nodes { domain.window?.appendNode(node.id) }
+            let read = trades.filter { (base * 60_000..<end * 60_000).contains($0.time.milliseconds) }
+            for (node, observations) in Dictionary(grouping: read, by: \.node) {
+                let readings = observations.map { Reading(timeMs: $0.time.milliseconds, value: $0.value) }
+                domain.put([NodeReadings(node: node.id, readings: readings.sorted())])
+            }
             return domain
         }
         let fresh = try #require(
@@ -216,7 +217,9 @@ struct ArrivalOrderTests {
         #expect(next.bucket == 260 && next.edges != fresh.edges)
         // A late reading in the window makes what is known worthless.
         var late = shifted
-        late.put([.init(node: trades[0].node.id, timeMs: 249 * 60_000, value: 1)])
+        late.put([
+            NodeReadings(node: trades[0].node.id, readings: [Reading(timeMs: 249 * 60_000, value: 1)])
+        ])
         #expect(TickReader(late, bucket: 253)?.estimate("coin", known: fresh)?.digest != fresh.digest)
     }
 

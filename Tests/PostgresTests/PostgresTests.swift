@@ -58,6 +58,29 @@ struct ConnectionTests {
         }
     }
 
+    @Test("long arrays of doubles and times are read in one go; nulls and other types are malformed rows")
+    func longArrays() async throws {
+        try await TestDatabase.with(migrated: false) { database in
+            try await database.withConnection { connection in
+                let times = [Timestamp(milliseconds: -5), Timestamp(milliseconds: 1_600_000_000_123)]
+                let row = try await connection.query(
+                    "SELECT $1::float8[], $2::timestamptz[], $3::float8[], $4::float8[], '{{1,2},{3,4}}'::float8[], NULL::float8[]",
+                    [
+                        .doubleArray([0.1, -.infinity, 3]), .timestampArray(times), .doubleArray([]),
+                        .optionalDoubleArray([nil, 2]),
+                    ])[0]
+                #expect(try row.decode(PostgresDoubles.self, at: 0).values == [0.1, -.infinity, 3])
+                #expect(try row.decode(PostgresTimes.self, at: 1).milliseconds == [-5, 1_600_000_000_123])
+                #expect(try row.decode(PostgresDoubles.self, at: 2).values == [])
+                for column in [1, 3, 4, 5] {
+                    #expect(throws: PostgresError(.malformedRow, detail: "")) {
+                        try row.decode(PostgresDoubles.self, at: column)
+                    }
+                }
+            }
+        }
+    }
+
     @Test("a type or a number of columns that differs is a malformed row, not a wrong value")
     func malformedRows() async throws {
         try await TestDatabase.with(migrated: false) { database in

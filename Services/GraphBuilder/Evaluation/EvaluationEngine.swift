@@ -20,6 +20,9 @@ actor EvaluationEngine {
         var partnerWait = Duration.seconds(5)
     }
 
+    /// Connections that read series at a time.
+    private static let readers = 2
+
     let pool: PostgresPool
     let keeper: LeaseKeeper
     let writer: EvaluationWriter
@@ -55,6 +58,7 @@ actor EvaluationEngine {
     /// What could not be written yet.
     var pending = EvaluationBatch()
     var graphsWrittenAt = ContinuousClock.now
+    var freed = FreedMemory()
 
     init(
         pool: PostgresPool, keeper: LeaseKeeper, graphs: GraphStore, metrics: GraphBuilderMetrics,
@@ -82,8 +86,10 @@ actor EvaluationEngine {
             let evaluated = self.evaluateBatch()
             try await self.flush(isCaughtUp: !evaluated && !readMore)
             self.report()
+            if evaluated { self.freed.note() }
             goesOn = readMore || evaluated
         }
+        self.freed.giveBackIfDue()
     }
 
     // MARK: Reading
@@ -141,7 +147,7 @@ actor EvaluationEngine {
             }
         }
         for (name, spans) in spans.sorted(by: { $0.key < $1.key }) {
-            self.cache.refresh(name, ticks: try await self.observations(spans))
+            try await self.read(spans, of: name) { self.cache.refresh(name, $0) }
         }
     }
 
@@ -166,11 +172,26 @@ actor EvaluationEngine {
         }
     }
 
-    private func observations(_ spans: [SeriesReader.Span]) async throws -> [SeriesReader.Tick] {
-        try await self.pool.withConnection { connection in
-            var ticks: [SeriesReader.Tick] = []
-            try await SeriesReader(connection: connection).observations(spans) { ticks.append($0) }
-            return ticks
+    /// Reads spans of a domain piece by piece; the server works on some while others are taken in.
+    private func read(
+        _ spans: [SeriesReader.Span], of domain: String, _ take: ([NodeReadings]) -> Void
+    ) async throws {
+        guard let clock = self.cache.domains[domain]?.clock else { return }
+        var slices = SeriesReader.slices(spans, bucketMs: clock.bucketMs)[...]
+        let pool = self.pool
+        try await withThrowingTaskGroup(of: [NodeReadings].self) { group in
+            var underWay = 0
+            while underWay > 0 || !slices.isEmpty {
+                while underWay < Self.readers, let slice = slices.popFirst() {
+                    underWay += 1
+                    group.addTask {
+                        try await pool.withConnection { try await SeriesReader(connection: $0).observations(slice) }
+                    }
+                }
+                guard let readings = try await group.next() else { return }
+                underWay -= 1
+                take(readings)
+            }
         }
     }
 
@@ -187,11 +208,11 @@ actor EvaluationEngine {
             owned: Set(self.owned.keys), revisedEndsMs: self.revisions.map(\.windowEnd.milliseconds))
         for (name, start) in starts.sorted(by: { $0.key < $1.key }) {
             guard let plan = self.cache.plan(name, start: start) else { continue }
-            var held: [SeriesReader.Tick] = []
-            if let base = plan.rebuildAt, !plan.heldBefore.isEmpty, let clock = self.cache.domains[name]?.clock {
+            var held: [NodeReadings] = []
+            if plan.rebuilds, !plan.heldBefore.isEmpty, let clock = self.cache.domains[name]?.clock {
                 let last = try await self.pool.withConnection {
                     try await SeriesReader(connection: $0).lastTimes(
-                        plan.heldBefore, beforeMs: base * clock.bucketMs)
+                        plan.heldBefore, beforeMs: plan.base * clock.bucketMs)
                 }
                 let spans = plan.heldBefore.compactMap { node in
                     last[node.id].map { time in
@@ -201,10 +222,12 @@ actor EvaluationEngine {
                             toMs: (bucket + 1) * clock.bucketMs)
                     }
                 }
-                held = try await self.observations(spans)
+                try await self.read(spans, of: name) { held += $0 }
             }
-            let ticks = try await self.observations(plan.spans)
-            self.cache.carryOut(plan, start: start, held: held, ticks: ticks)
+            self.cache.begin(plan, held: held)
+            try await self.read(plan.spans, of: name) { self.cache.refresh(name, $0) }
+            self.cache.finish(plan)
+            if plan.rebuilds { self.freed.note() }
         }
         self.reschedule(isLevel: isLevel)
     }

@@ -6,11 +6,13 @@ import Model
 /// Different values at one millisecond count as their mean. Under `last` a bucket comes to the newest of these, under `mean`
 /// to their mean, under `sum` to their sum; every sum runs in time order, so the last digit is always the same.
 struct BucketAggregator {
-    /// A finished bucket with the digest of its observations.
+    /// A finished bucket with the checksum of its observations: the sum modulo 2^32 of their hashes.
     struct Bucket {
         var bucket: Int64
         var value: Double
-        var digest: Digest128
+        var checksum: UInt32
+        /// Of its newest observation.
+        var timeMs: Int64
     }
 
     let bucketMs: Int64
@@ -22,7 +24,7 @@ struct BucketAggregator {
     private var timeCount = 0
     private var total = 0.0
     private var instants = 0
-    private var digest = Digest128.zero
+    private var checksum: UInt32 = 0
 
     init(bucketMs: Int64, fill: DomainProfile.Fill) {
         self.bucketMs = bucketMs
@@ -38,8 +40,13 @@ struct BucketAggregator {
         self.time = timeMs
         self.timeSum += value
         self.timeCount += 1
-        self.digest.add(Digest128(node: node, timeMs: timeMs, value: value))
+        self.checksum &+= Self.checksum(node: node, timeMs: timeMs, value: value)
         return finished
+    }
+
+    /// Of a bucket that holds one observation.
+    static func checksum(node: NodeID, timeMs: Int64, value: Double) -> UInt32 {
+        UInt32(truncatingIfNeeded: Digest128(node: node, timeMs: timeMs, value: value).low)
     }
 
     private mutating func closeInstant() {
@@ -56,10 +63,10 @@ struct BucketAggregator {
         self.closeInstant()
         let bucket = Bucket(
             bucket: self.bucket, value: self.fill == .mean ? self.total / Double(self.instants) : self.total,
-            digest: self.digest)
+            checksum: self.checksum, timeMs: self.time)
         self.total = 0
         self.instants = 0
-        self.digest = .zero
+        self.checksum = 0
         return bucket
     }
 }

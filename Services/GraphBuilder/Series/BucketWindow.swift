@@ -6,59 +6,64 @@ import Model
 ///
 /// An aggregate is what one bucket's observations come to under the domain's fill rule, NaN without any. Buckets are always
 /// replaced whole from all their observations, so neither order nor batches of arrival leave a trace.
+///
+/// What a bucket's observations were is kept as a checksum of 32 bits beside the aggregate, and both are expanded into the
+/// digest of 128 bits where that is needed: another aggregate always gives another digest, other observations with the same
+/// aggregate all but once in 4 billion times. A bucket costs 8 bytes a node whose buckets hold one observation each, always at
+/// the same time after their beginning: the checksum follows then from the aggregate. Any other node costs 12.
 struct BucketWindow: Sendable {
     /// Buckets per node.
-    let capacity: Int
+    private(set) var capacity: Int
     /// Index of the first bucket kept.
     private(set) var base: Int64
-    /// Everything before this bucket has been read from storage; nothing at or after it has.
+    private let bucketMs: Int64
+    /// Everything before this bucket has been read from storage; nothing at or after it counts as read.
     var loadedEnd: Int64
-    /// Nodes x capacity, a row a node, in slot order.
-    private(set) var aggregates: [Double] = []
-    /// Sum modulo 2^128 of the hashes of a bucket's observations; same shape.
-    private(set) var digests: [Digest128] = []
+    /// In slot order.
+    private var rows: [BucketRow] = []
     /// Sums of the digests of all nodes, a bucket each.
     private var totals: [Digest128]
-    /// Per node: the aggregate of its last bucket before `base`, NaN when there is none.
-    var held: [Double] = []
     /// Per bucket: bit s is set when shard s has data in it.
     private(set) var shardMasks: [UInt64]
 
-    init(base: Int64, capacity: Int) {
+    init(base: Int64, capacity: Int, bucketMs: Int64) {
         precondition(capacity > 0, "a window keeps at least one bucket")
         self.base = base
         self.capacity = capacity
+        self.bucketMs = bucketMs
         self.loadedEnd = base
         self.shardMasks = Array(repeating: 0, count: capacity)
         self.totals = Array(repeating: .zero, count: capacity)
     }
 
     var end: Int64 { self.base + Int64(self.capacity) }
-    var nodeCount: Int { self.held.count }
+    var nodeCount: Int { self.rows.count }
     /// Bytes of the arrays above.
-    var byteCount: Int { self.aggregates.count * 24 + self.held.count * 8 + self.shardMasks.count * 8 }
+    var byteCount: Int { self.rows.reduce(self.capacity * 24) { $0 + $1.byteCount } }
 
     /// Adds a row without data.
-    mutating func appendNode() {
-        self.aggregates.append(contentsOf: repeatElement(.nan, count: self.capacity))
-        self.digests.append(contentsOf: repeatElement(Digest128.zero, count: self.capacity))
-        self.held.append(.nan)
+    mutating func appendNode(_ id: NodeID) {
+        self.rows.append(BucketRow(id, capacity: self.capacity, bucketMs: self.bucketMs))
     }
 
+    /// Sets the value a node comes into the window with.
+    mutating func hold(slot: Int, value: Double) { self.rows[slot].held = value }
+
+    func held(slot: Int) -> Double { self.rows[slot].held }
+
     /// Replaces one bucket of one node; buckets outside the window are ignored.
-    mutating func set(slot: Int, bucket: Int64, aggregate: Double, digest: Digest128, shard: Shard) {
-        guard bucket >= self.base, bucket < self.end else { return }
-        let offset = Int(bucket - self.base)
-        self.aggregates[slot * self.capacity + offset] = aggregate
-        self.totals[offset].remove(self.digests[slot * self.capacity + offset])
-        self.totals[offset].add(digest)
-        self.digests[slot * self.capacity + offset] = digest
-        if !aggregate.isNaN { self.shardMasks[offset] |= 1 << UInt64(shard.rawValue) }
+    mutating func set(slot: Int, _ bucket: BucketAggregator.Bucket, shard: Shard) {
+        guard bucket.bucket >= self.base, bucket.bucket < self.end else { return }
+        let offset = Int(bucket.bucket - self.base)
+        self.totals[offset].remove(self.rows[slot].digest(offset, base: self.base))
+        self.rows[slot].set(offset, bucket, base: self.base)
+        self.totals[offset].add(self.rows[slot].digest(offset, base: self.base))
+        self.shardMasks[offset] |= shard.bit
     }
 
     func aggregate(slot: Int, bucket: Int64) -> Double {
         guard bucket >= self.base, bucket < self.end else { return .nan }
-        return self.aggregates[slot * self.capacity + Int(bucket - self.base)]
+        return self.rows[slot].aggregates[Int(bucket - self.base)]
     }
 
     func shardMask(_ bucket: Int64) -> UInt64 {
@@ -82,57 +87,37 @@ struct BucketWindow: Sendable {
         return range.reduce(0) { $0 + (self.shardMasks[Int($1 - self.base)] & mask != 0 ? 1 : 0) }
     }
 
-    /// Moves the window forward; what falls out at its beginning is held.
-    mutating func advance(to newBase: Int64) {
-        let shift = Int(min(newBase - self.base, Int64(self.capacity)))
-        guard shift > 0 else { return }
-        for slot in 0..<self.nodeCount {
-            let row = slot * self.capacity
-            for index in stride(from: row + shift - 1, through: row, by: -1) where !self.aggregates[index].isNaN {
-                self.held[slot] = self.aggregates[index]
-                break
-            }
-            for index in row..<row + self.capacity - shift {
-                self.aggregates[index] = self.aggregates[index + shift]
-                self.digests[index] = self.digests[index + shift]
-            }
-            for index in row + self.capacity - shift..<row + self.capacity {
-                self.aggregates[index] = .nan
-                self.digests[index] = .zero
-            }
-        }
-        self.shardMasks.removeFirst(shift)
-        self.shardMasks.append(contentsOf: repeatElement(0, count: shift))
-        self.totals.removeFirst(shift)
-        self.totals.append(contentsOf: repeatElement(.zero, count: shift))
-        self.base = newBase
-        self.loadedEnd = max(self.loadedEnd, newBase)
+    /// Moves the window forward and changes its length; what falls out at its beginning is held, what falls out at its end
+    /// counts as not read.
+    mutating func move(to newBase: Int64, capacity: Int) {
+        precondition(capacity > 0, "a window keeps at least one bucket")
+        let shift = Int(min(max(0, newBase - self.base), Int64(self.capacity)))
+        guard shift > 0 || capacity != self.capacity else { return }
+        for slot in self.rows.indices { self.rows[slot].move(by: shift, capacity: capacity, base: self.base) }
+        self.shardMasks.move(by: shift, count: capacity, empty: 0)
+        self.totals.move(by: shift, count: capacity, empty: .zero)
+        self.base = max(self.base, newBase)
+        self.capacity = capacity
+        self.loadedEnd = min(max(self.loadedEnd, self.base), self.end)
     }
 
     /// The aggregates of `slot` for the `length` buckets that end with `bucket`, filled by `fill`: `last` and `mean` hold the
     /// newest earlier value, `sum` counts an empty bucket as 0 once the node has been seen. Buckets before `base` are NaN.
     func filled(slot: Int, through bucket: Int64, length: Int, fill: DomainProfile.Fill, into row: inout [Double]) {
         let first = bucket + 1 - Int64(length)
-        var value = self.held[slot]
-        let start = slot * self.capacity
+        let own = self.rows[slot]
         // What lies before the row only sets the value it begins with.
-        if first > self.base {
-            for index in stride(from: Int(min(first, self.end) - self.base) - 1, through: 0, by: -1)
-            where !self.aggregates[start + index].isNaN {
-                value = self.aggregates[start + index]
-                break
-            }
-        }
+        var value = first > self.base ? own.last(before: Int(min(first, self.end) - self.base)) : own.held
         for step in 0..<length {
             let index = first + Int64(step)
             guard index >= self.base, index < self.end else {
                 row.append(.nan)
                 continue
             }
-            let own = self.aggregates[start + Int(index - self.base)]
-            if !own.isNaN {
-                value = own
-                row.append(own)
+            let aggregate = own.aggregates[Int(index - self.base)]
+            if !aggregate.isNaN {
+                value = aggregate
+                row.append(aggregate)
             } else {
                 row.append(fill == .sum && !value.isNaN ? 0 : value)
             }
@@ -142,8 +127,9 @@ struct BucketWindow: Sendable {
     /// Sum of the digests of `slot` over the buckets of `range`.
     func digest(slot: Int, in range: Range<Int64>) -> Digest128 {
         let range = range.clamped(to: self.base..<self.end)
+        let row = self.rows[slot]
         var sum = Digest128.zero
-        for bucket in range { sum.add(self.digests[slot * self.capacity + Int(bucket - self.base)]) }
+        for bucket in range { sum.add(row.digest(Int(bucket - self.base), base: self.base)) }
         return sum
     }
 

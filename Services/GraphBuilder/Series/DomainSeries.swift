@@ -21,9 +21,6 @@ struct DomainSeries: Sendable {
         func end(of bucket: Int64) -> Timestamp { Timestamp(milliseconds: (bucket + 1) * self.bucketMs) }
     }
 
-    /// Buckets kept beyond what an evaluation needs, so that domains that wait for each other can be apart.
-    static let slackBuckets = 128
-
     let name: String
     let profile: DomainProfile
     /// nil until the width is declared or can be derived, see ``ClockRule``.
@@ -83,7 +80,7 @@ struct DomainSeries: Sendable {
         self.slots[id] = slot
         let place = self.order.partitionIndex { !(self.nodes[$0].key < key) }
         self.order.insert(slot, at: place)
-        self.window?.appendNode()
+        self.window?.appendNode(id)
         let group = Group(event: key.event, market: key.market)
         self.groups[group, default: 0] += 1
         // The first of two siblings has been read without keeping its raw readings: read anew.

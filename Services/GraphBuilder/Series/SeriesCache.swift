@@ -4,9 +4,10 @@ import Model
 /// The series of all nodes of all domains, and where each domain's window in memory should stand. A value without I/O: the
 /// engine reads what a plan asks for and hands the observations back.
 struct SeriesCache: Sendable {
-    /// Buckets loaded ahead of evaluation for a domain of few nodes; fewer for many, see ``ahead(nodes:)``.
-    static let mostAhead = 2_048
-    static let leastAhead = 64
+    /// Buckets kept beyond what an evaluation needs, of one node or of many together: those before it, so that domains that wait
+    /// for each other can be apart, and those loaded ahead of it. What is missing is read again from storage.
+    static let slackBudget = 200_000
+    static let aheadBudget = 400_000
 
     private(set) var domains: [String: DomainSeries] = [:]
     private(set) var profiles: [String: DomainProfile] = [:]
@@ -15,8 +16,11 @@ struct SeriesCache: Sendable {
     /// What to read to bring a window where it should be.
     struct WindowPlan: Sendable {
         var domain: String
-        /// The window starts anew here; what was in memory is dropped.
-        var rebuildAt: Int64?
+        /// What was in memory is dropped.
+        var rebuilds: Bool
+        /// Where the window begins from now on, and its length.
+        var base: Int64
+        var capacity: Int
         /// Whole buckets to read.
         var spans: [SeriesReader.Span]
         /// Nodes whose newest observation before the window is to be looked up, to hold it.
@@ -27,7 +31,17 @@ struct SeriesCache: Sendable {
     var nodeCount: Int { self.domainOfNode.count }
     var byteCount: Int { self.domains.values.reduce(0) { $0 + ($1.window?.byteCount ?? 0) } }
 
-    static func ahead(nodes: Int) -> Int { max(leastAhead, min(mostAhead, 2_000_000 / max(1, nodes))) }
+    /// - Parameter nodes: of all domains.
+    static func slack(nodes: Int) -> Int { max(8, min(128, Self.slackBudget / max(1, nodes))) }
+    static func ahead(nodes: Int) -> Int { max(16, min(2_048, Self.aheadBudget / max(1, nodes))) }
+    /// Buckets of a domain's window.
+    static func capacity(_ domain: DomainSeries, nodes: Int) -> Int {
+        domain.neededBuckets + Self.slack(nodes: nodes) + Self.ahead(nodes: nodes)
+    }
+    /// Buckets of a window above which it is made shorter; apart from its capacity, so that a few nodes more change nothing.
+    private static func limit(_ domain: DomainSeries, nodes: Int) -> Int {
+        Self.capacity(domain, nodes: nodes) * 5 / 4
+    }
 
     mutating func update(_ name: String, _ change: (inout DomainSeries) -> Void) {
         // Taken out and put back, so that the arrays inside are changed in place.
@@ -43,9 +57,12 @@ struct SeriesCache: Sendable {
             self.domains[name] = DomainSeries(
                 name: name, profile: self.profiles[name] ?? DomainProfile(domain: name))
         }
-        // A node whose first observation is still to come has an empty span, which the log will widen.
-        self.update(name) {
-            $0.register(row.key, id: row.id, firstMs: row.firstMs ?? .max, lastMs: row.lastMs ?? .min)
+        let count = self.nodeCount
+        self.update(name) { domain in
+            // One made for few nodes would be too much for many: it is read anew, before it grows.
+            if let window = domain.window, window.capacity > Self.limit(domain, nodes: count) { domain.dropWindow() }
+            // A node whose first observation is still to come has an empty span, which the log will widen.
+            domain.register(row.key, id: row.id, firstMs: row.firstMs ?? .max, lastMs: row.lastMs ?? .min)
         }
     }
 
@@ -97,58 +114,62 @@ struct SeriesCache: Sendable {
         }
         let firstMs = domain.nodes.lazy.map(\.firstMs).min() ?? newest
         let newestBucket = clock.bucket(of: newest)
-        let slack = Int64(DomainSeries.slackBuckets)
         let needed = Int64(domain.neededBuckets)
+        let slack = Int64(Self.slack(nodes: self.nodeCount))
         let oldest = max(start - needed, clock.bucket(of: firstMs))
-        var capacity = Int64(domain.neededBuckets + DomainSeries.slackBuckets + Self.ahead(nodes: domain.nodes.count))
-        let base: Int64
+        var plan = WindowPlan(
+            domain: name, rebuilds: false, base: start - needed - slack,
+            capacity: Self.capacity(domain, nodes: self.nodeCount), spans: [], heldBefore: [], loadedEnd: 0)
         let loaded: Int64
-        var plan = WindowPlan(domain: name, rebuildAt: nil, spans: [], heldBefore: [], loadedEnd: 0)
         if let window = domain.window, oldest >= window.base {
-            guard window.loadedEnd <= newestBucket else { return nil }
-            capacity = Int64(window.capacity)
+            // Made when there were far fewer nodes.
+            let isTooLong = window.capacity > Self.limit(domain, nodes: self.nodeCount)
+            if !isTooLong { plan.capacity = window.capacity }
             // Full: move on as far as nobody needs what falls out.
-            base = window.end <= newestBucket ? max(window.base, start - needed - slack) : window.base
-            loaded = max(window.loadedEnd, base)
-            guard loaded < base + capacity else { return nil }
+            let moves = isTooLong || window.end <= newestBucket
+            plan.base = moves ? max(window.base, plan.base) : window.base
+            loaded = max(window.loadedEnd, plan.base)
+            guard isTooLong || loaded <= newestBucket else { return nil }
         } else {
-            base = start - needed - slack
-            loaded = base
-            plan.rebuildAt = base
-            let baseMs = base * clock.bucketMs
+            loaded = plan.base
+            plan.rebuilds = true
+            let baseMs = plan.base * clock.bucketMs
             plan.heldBefore = domain.nodes.filter { $0.firstMs < baseMs }.map { ($0.shard, $0.id) }
         }
-        plan.loadedEnd = min(base + capacity, newestBucket + 1)
-        guard loaded < plan.loadedEnd || plan.rebuildAt != nil else { return nil }
+        plan.loadedEnd = min(plan.base + Int64(plan.capacity), newestBucket + 1)
+        guard loaded < plan.loadedEnd || plan.rebuilds || plan.capacity != domain.window?.capacity else { return nil }
         plan.spans = domain.spans(from: loaded, to: plan.loadedEnd)
         return plan
     }
 
-    /// Moves the window as planned and puts in what was read, sorted by span, time, value.
-    mutating func carryOut(_ plan: WindowPlan, start: Int64, held: [SeriesReader.Tick], ticks: [SeriesReader.Tick]) {
+    /// Moves the window as planned. What the plan asks for is put in afterwards, piece by piece, by ``refresh(_:_:)``.
+    /// - Parameter held: the last bucket before the window of each node that has one.
+    mutating func begin(_ plan: WindowPlan, held: [NodeReadings]) {
         self.update(plan.domain) { domain in
-            if let base = plan.rebuildAt {
-                let capacity =
-                    domain.neededBuckets + DomainSeries.slackBuckets + Self.ahead(nodes: domain.nodes.count)
-                var window = BucketWindow(base: base, capacity: capacity)
-                for _ in domain.nodes { window.appendNode() }
-                domain.window = window
-                domain.hold(held)
-            } else if let window = domain.window, let newest = domain.newestMs, let clock = domain.clock,
-                window.end <= clock.bucket(of: newest)
-            {
-                let base = start - Int64(domain.neededBuckets + DomainSeries.slackBuckets)
-                domain.window?.advance(to: max(window.base, base))
+            guard let clock = domain.clock else { return }
+            guard plan.rebuilds else {
+                domain.window?.move(to: plan.base, capacity: plan.capacity)
+                return
             }
-            if let window = domain.window {
-                domain.window?.loadedEnd = max(window.loadedEnd, min(plan.loadedEnd, window.end))
-            }
-            domain.put(ticks)
+            // First, so that the old one and the new one are not in memory together.
+            domain.window = nil
+            var window = BucketWindow(base: plan.base, capacity: plan.capacity, bucketMs: clock.bucketMs)
+            for node in domain.nodes { window.appendNode(node.id) }
+            domain.window = window
+            domain.hold(held)
+        }
+    }
+
+    /// All that the plan asks for is in; until then none of it counts as read.
+    mutating func finish(_ plan: WindowPlan) {
+        self.update(plan.domain) { domain in
+            guard let window = domain.window else { return }
+            domain.window?.loadedEnd = max(window.loadedEnd, min(plan.loadedEnd, window.end))
         }
     }
 
     /// Puts re-read whole buckets in.
-    mutating func refresh(_ name: String, ticks: [SeriesReader.Tick]) { self.update(name) { $0.put(ticks) } }
+    mutating func refresh(_ name: String, _ readings: [NodeReadings]) { self.update(name) { $0.put(readings) } }
 }
 
 extension DomainSeries {
@@ -172,61 +193,47 @@ extension DomainSeries {
             shard: self.nodes[slot].shard, node: node, fromMs: from * clock.bucketMs, toMs: to * clock.bucketMs)
     }
 
-    mutating func put(_ ticks: [SeriesReader.Tick]) {
-        self.keepRaw(ticks)
-        self.aggregate(ticks) { domain, slot, bucket, value, digest in
-            domain.window?.set(
-                slot: slot, bucket: bucket, aggregate: value, digest: digest, shard: domain.nodes[slot].shard)
+    mutating func put(_ readings: [NodeReadings]) {
+        for node in readings where !node.readings.isEmpty {
+            guard let slot = self.slots[node.node] else { continue }
+            if self.hasSibling(slot) { self.keepRaw(node.readings, slot: slot) }
+            let shard = self.nodes[slot].shard
+            self.aggregate(node) { domain, bucket in
+                domain.window?.set(slot: slot, bucket, shard: shard)
+            }
         }
     }
 
-    /// Keeps raw readings of nodes with siblings; `ticks` holds whole buckets.
-    private mutating func keepRaw(_ ticks: [SeriesReader.Tick]) {
-        guard let clock, let window else { return }
-        var start = 0
-        while start < ticks.count {
-            let node = ticks[start].node
-            var end = start + 1
-            while end < ticks.count, ticks[end].node == node { end += 1 }
-            if let slot = self.slots[node], self.hasSibling(slot) {
-                let bounds = (
-                    clock.bucket(of: ticks[start].timeMs) * clock.bucketMs,
-                    (clock.bucket(of: ticks[end - 1].timeMs) + 1) * clock.bucketMs
-                )
-                var buffer = self.ticks.removeValue(forKey: slot) ?? TickBuffer()
-                let readings = ticks[start..<end].map { Reading(timeMs: $0.timeMs, value: $0.value) }
-                buffer.replace(
-                    fromMs: bounds.0, toMs: bounds.1, with: TickBuffer.thinned(readings) { clock.bucket(of: $0) })
-                buffer.removeBefore(window.base * clock.bucketMs)
-                self.ticks[slot] = buffer
-            }
-            start = end
-        }
+    /// Keeps raw readings of a node with siblings; they are those of whole buckets.
+    private mutating func keepRaw(_ readings: [Reading], slot: Int) {
+        guard let clock, let window, let first = readings.first, let last = readings.last else { return }
+        var buffer = self.ticks.removeValue(forKey: slot) ?? TickBuffer()
+        buffer.replace(
+            fromMs: clock.bucket(of: first.timeMs) * clock.bucketMs,
+            toMs: (clock.bucket(of: last.timeMs) + 1) * clock.bucketMs,
+            with: TickBuffer.thinned(readings) { clock.bucket(of: $0) })
+        buffer.removeBefore(window.base * clock.bucketMs)
+        self.ticks[slot] = buffer
     }
 
     /// Sets the value each node comes into the window with.
-    mutating func hold(_ ticks: [SeriesReader.Tick]) {
-        self.aggregate(ticks) { domain, slot, _, value, _ in domain.window?.held[slot] = value }
+    mutating func hold(_ readings: [NodeReadings]) {
+        for node in readings {
+            guard let slot = self.slots[node.node] else { continue }
+            self.aggregate(node) { domain, bucket in domain.window?.hold(slot: slot, value: bucket.value) }
+        }
     }
 
     private mutating func aggregate(
-        _ ticks: [SeriesReader.Tick], _ each: (inout DomainSeries, Int, Int64, Double, Digest128) -> Void
+        _ node: NodeReadings, _ each: (inout DomainSeries, BucketAggregator.Bucket) -> Void
     ) {
         guard let clock else { return }
         var aggregator = BucketAggregator(bucketMs: clock.bucketMs, fill: self.profile.fill)
-        var slot: Int?
-        var node: NodeID?
-        for tick in ticks {
-            if tick.node != node {
-                if let slot, let done = aggregator.finish() { each(&self, slot, done.bucket, done.value, done.digest) }
-                node = tick.node
-                slot = self.slots[tick.node]
-            }
-            guard let slot else { continue }
-            if let done = aggregator.add(timeMs: tick.timeMs, value: tick.value, node: tick.node) {
-                each(&self, slot, done.bucket, done.value, done.digest)
+        for reading in node.readings {
+            if let done = aggregator.add(timeMs: reading.timeMs, value: reading.value, node: node.node) {
+                each(&self, done)
             }
         }
-        if let slot, let done = aggregator.finish() { each(&self, slot, done.bucket, done.value, done.digest) }
+        if let done = aggregator.finish() { each(&self, done) }
     }
 }

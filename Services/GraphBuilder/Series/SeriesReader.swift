@@ -1,3 +1,4 @@
+import Engine
 import Model
 import Postgres
 
@@ -21,11 +22,10 @@ struct SeriesReader: Sendable {
         var toMs: Int64
     }
 
-    struct Tick: Sendable {
-        var node: NodeID
-        var timeMs: Int64
-        var value: Double
-    }
+    /// Bounds of one statement, so that a window of any size is read in bounded memory: buckets, if one node has as many
+    /// readings as buckets 1.6 MB on either side of the wire; and nodes.
+    static let bucketsPerSlice: Int64 = 65_536
+    static let spansPerSlice = 4_096
 
     private static let nodeColumns = """
         n.node_id, n.domain, n.event_id, n.market, n.venue,
@@ -56,34 +56,59 @@ struct SeriesReader: Sendable {
         }
     }
 
-    /// Observations in `spans`, span by span, each by time and value. Runs as one index range a span whatever the planner
-    /// knows of the sizes: the subquery is ordered, so it is not flattened into a join of all observations.
-    func observations(_ spans: [Span], _ each: (Tick) -> Void) async throws {
-        guard let from = spans.map(\.fromMs).min(), let to = spans.map(\.toMs).max() else { return }
-        let rows = try await self.connection.query(
-            """
-            SELECT s.node_id, o.observed_at, o.value
-            FROM unnest($1::smallint[], $2::bigint[], $3::timestamptz[], $4::timestamptz[])
-                 WITH ORDINALITY AS s(shard, node_id, from_at, to_at, place)
-            CROSS JOIN LATERAL (
+    /// Cuts spans into what one statement may ask for.
+    static func slices(_ spans: [Span], bucketMs: Int64) -> [ArraySlice<Span>] {
+        var slices: [ArraySlice<Span>] = []
+        var start = 0
+        var buckets: Int64 = 0
+        for (index, span) in spans.enumerated() {
+            let own = (span.toMs - span.fromMs) / bucketMs
+            if index > start, buckets + own > Self.bucketsPerSlice || index - start >= Self.spansPerSlice {
+                slices.append(spans[start..<index])
+                (start, buckets) = (index, 0)
+            }
+            buckets += own
+        }
+        if start < spans.count { slices.append(spans[start...]) }
+        return slices
+    }
+
+    /// Observations in `spans`, a row a span: far cheaper to send and to read than a row an observation. Runs as one index
+    /// range a span whatever the planner knows of the sizes: the inner query is ordered, so it is not flattened into a join
+    /// of all observations; and aggregates see the rows of an ordered subquery in its order.
+    private static let observations: PostgresStatement = """
+        SELECT s.node_id, o.times, o.readings
+        FROM unnest($1::smallint[], $2::bigint[], $3::timestamptz[], $4::timestamptz[])
+             AS s(shard, node_id, from_at, to_at)
+        CROSS JOIN LATERAL (
+            SELECT array_agg(i.observed_at) AS times, array_agg(i.value) AS readings FROM (
                 SELECT observed_at, value FROM observations
                 WHERE shard = s.shard AND node_id = s.node_id AND observed_at >= s.from_at AND observed_at < s.to_at
                   AND observed_at >= $5 AND observed_at < $6
-                ORDER BY observed_at, value) o
-            ORDER BY s.place, o.observed_at, o.value
-            """,
+                ORDER BY observed_at, value) i) o
+        WHERE o.times IS NOT NULL
+        """
+
+    /// Nodes without observations are left out.
+    func observations(_ spans: ArraySlice<Span>) async throws -> [NodeReadings] {
+        guard let from = spans.map(\.fromMs).min(), let to = spans.map(\.toMs).max() else { return [] }
+        let rows = try await self.connection.query(
+            Self.observations,
             [
                 .shardArray(spans.map(\.shard)), .nodeArray(spans.map(\.node)),
                 .timestampArray(spans.map { Timestamp(milliseconds: $0.fromMs) }),
                 .timestampArray(spans.map { Timestamp(milliseconds: $0.toMs) }),
                 .timestamp(Timestamp(milliseconds: from)), .timestamp(Timestamp(milliseconds: to)),
             ])
-        for row in rows {
-            each(
-                Tick(
-                    node: try row.decode(NodeID.self, at: 0),
-                    timeMs: try row.decode(Timestamp.self, at: 1).milliseconds,
-                    value: try row.decode(Double.self, at: 2)))
+        return try await Self.readings(rows)
+    }
+
+    @concurrent
+    private static func readings(_ rows: PostgresRows) async throws -> [NodeReadings] {
+        try rows.map { row in
+            let (node, times, values) = try row.decode((NodeID, PostgresTimes, PostgresDoubles).self)
+            return NodeReadings(
+                node: node, readings: zip(times.milliseconds, values.values).map { Reading(timeMs: $0, value: $1) })
         }
     }
 

@@ -4,13 +4,13 @@ import Model
 /// The name of a graph's content: two graphs with one id have the same edges to the last digit.
 public enum GraphIdentity {
     /// Changes whenever the same observations and settings could give other numbers.
-    public static let engineVersion = "2"
+    public static let engineVersion = "3"
 
     /// Hex SHA-256 (64 characters) over engine version, configuration, window end, layer states and a digest of the observations.
     ///
     /// - Parameters:
     ///   - configuration: one text for equal settings (profiles and thresholds).
-    ///   - digest: the sum over the observations of every node that took part, see ``Digest128``.
+    ///   - digest: the sum over the buckets of every node that took part, see ``Digest128``.
     public static func id(
         event: String, configuration: String, windowEnd: Timestamp, layers: [LayerReport],
         digest: Digest128

@@ -18,14 +18,28 @@ public struct Digest128: Hashable, Sendable {
 
     /// The digest of one observation; -0 counts as 0.
     public init(node: NodeID, timeMs: Int64, value: Double) {
-        let words = [
+        self.init([
             UInt64(bitPattern: node.rawValue), UInt64(bitPattern: timeMs), (value == 0 ? 0 : value).bitPattern,
-        ]
+        ])
+    }
+
+    /// The digest of what one bucket of a node comes to; -0 counts as 0.
+    ///
+    /// - Parameter checksum: of the bucket's observations.
+    public init(node: NodeID, bucket: Int64, aggregate: Double, checksum: UInt32) {
+        self.init([
+            UInt64(bitPattern: node.rawValue), UInt64(bitPattern: bucket),
+            (aggregate == 0 ? 0 : aggregate).bitPattern, UInt64(checksum),
+        ])
+    }
+
+    @inline(__always)
+    private init<let count: Int>(_ words: InlineArray<count, UInt64>) {
         var high: UInt64 = 0x243F_6A88_85A3_08D3
         var low: UInt64 = 0x1319_8A2E_0370_7344
-        for word in words {
-            high = Self.mixed(high ^ word)
-            low = Self.mixed(low &+ word &* 0x9E37_79B9_7F4A_7C15)
+        for index in words.indices {
+            high = Self.mixed(high ^ words[index])
+            low = Self.mixed(low &+ words[index] &* 0x9E37_79B9_7F4A_7C15)
             (high, low) = (high ^ (low >> 32 | low << 32), low &+ high)
         }
         self.init(high: Self.mixed(high), low: Self.mixed(low))
