@@ -7,4 +7,6 @@ cd "$root"
 install_packages
 need_swift
 swift build -c release --product Benchmarks --quiet
+# The real program is measured too.
+swift build -c release --product graph-builder --quiet
 exec "$(swift build -c release --show-bin-path)/Benchmarks" ${OUT:+--out "$OUT"}
