@@ -1,5 +1,5 @@
 # Two commands for people: `make run` and `make test`.
-.PHONY: help run test bench lint clean
+.PHONY: help run test chaos bench lint clean
 .DEFAULT_GOAL := help
 
 help: ## Show the commands
@@ -10,6 +10,9 @@ run: ## Build, start everything, replay the samples, print the report; stays up 
 
 test: ## Install and start what tests need, run all of them, one summary
 	@scripts/test.sh
+
+chaos: ## Kill services and the database again and again during ingest: 100 and 20 times (takes half an hour)
+	@scripts/chaos.sh
 
 bench: ## Measure what README states (OUT=file.json writes the figures)
 	@scripts/bench.sh

@@ -7,9 +7,23 @@ import Postgres
 import Synchronization
 import TestSupport
 
-/// The whole system as real processes: a private PostgreSQL, the three services, TLS at the door. Started once for all tests.
+/// The whole system as real processes: a private PostgreSQL, the three services, TLS at the door. One of them is started once
+/// for all tests; tests that kill programs or the server start others.
 final class Stack: Sendable {
     static let serviceNames = ["graph-builder", "anomaly-propagation", "gateway"]
+
+    /// What a stack consists of.
+    struct Options: Sendable {
+        var database = "undercurrent"
+        /// Programs by name; a second replica has a number behind its name: `graph-builder-2`.
+        var programs = Stack.serviceNames
+        /// Those of the programs that run from the beginning; nil: all.
+        var started: [String]?
+        /// False: clients speak HTTP/1.1 only.
+        var allowsHTTP2 = true
+        /// Settings all of them get.
+        var settings: [String: String] = [:]
+    }
 
     struct Ports: Sendable {
         let http: Int
@@ -18,64 +32,90 @@ final class Stack: Sendable {
 
     let folder: String
     let cluster: TestCluster
+    let options: Options
     let ports: [String: Ports]
     let http: HTTPClient
     private let programs = Mutex<[String: RunningProgram]>([:])
     private let keys = Mutex<[String: String]>([:])
 
-    private static let starting = Task { try await Stack.start() }
-
-    /// - Throws: why the stack did not start; the same for every test.
-    static func shared() async throws -> Stack { try await self.starting.value }
-
-    private init(folder: String, cluster: TestCluster, ports: [String: Ports], http: HTTPClient) {
-        self.folder = folder
-        self.cluster = cluster
-        self.ports = ports
-        self.http = http
-    }
-
-    var databaseURL: String { "host=\(self.cluster.socketFolder) user=undercurrent dbname=undercurrent" }
-    var url: String { "https://localhost:\(self.ports["gateway"]?.http ?? 0)" }
-    var caFile: String { self.folder + "/ca.pem" }
-
-    private static func start() async throws -> Stack {
-        let cluster = try TestCluster.start()
-        var template = Array("/tmp/undercurrent-stack-XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else { throw RunningProgram.Failure(description: "mkdtemp: errno \(errno)") }
-        let folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        try Certificates.make(in: folder)
-        var ports: [String: Ports] = [:]
-        for name in Self.serviceNames { ports[name] = Ports(http: try FreePort.find(), metrics: try FreePort.find()) }
-        var configuration = HTTPClient.Configuration(redirectConfiguration: .disallow)
-        var tls = TLSConfiguration.makeClientConfiguration()
-        tls.trustRoots = .file(folder + "/ca.pem")
-        configuration.tlsConfiguration = tls
-        let stack = Stack(
-            folder: folder, cluster: cluster, ports: ports,
-            http: HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration))
-        try await stack.createDatabase()
-        try await stack.runToEnd("graph-builder", ["migrate"])
-        for name in Self.serviceNames { try stack.startService(name) }
-        for name in Self.serviceNames { try await stack.waitUntilReady(name) }
+    private static let starting = Task {
+        let stack = try await Stack.start(TestCluster.start())
         // Its observations lie a millisecond apart, and years; nothing is to be learnt from ten thousand windows of them.
         let declared = try await stack.put("/v1/domains/test", #"{"domain":"test","bucketMs":60000}"#)
         guard declared.status < 300 else { throw RunningProgram.Failure(description: declared.text) }
         return stack
     }
 
+    /// - Throws: why the stack did not start; the same for every test.
+    static func shared() async throws -> Stack { try await self.starting.value }
+
+    private init(
+        folder: String, cluster: TestCluster, options: Options, ports: [String: Ports], http: HTTPClient
+    ) {
+        self.folder = folder
+        self.cluster = cluster
+        self.options = options
+        self.ports = ports
+        self.http = http
+    }
+
+    var databaseURL: String {
+        "host=\(self.cluster.socketFolder) user=undercurrent dbname=\(self.options.database)"
+    }
+    var url: String { "https://localhost:\(self.ports["gateway"]?.http ?? 0)" }
+    var caFile: String { self.folder + "/ca.pem" }
+
+    static func start(_ cluster: TestCluster, _ options: Options = Options()) async throws -> Stack {
+        var template = Array("/tmp/undercurrent-stack-XXXXXX".utf8CString)
+        guard mkdtemp(&template) != nil else { throw RunningProgram.Failure(description: "mkdtemp: errno \(errno)") }
+        let folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        try Certificates.make(in: folder)
+        var ports: [String: Ports] = [:]
+        for name in Set(Self.serviceNames + options.programs) {
+            ports[name] = Ports(http: try FreePort.find(), metrics: try FreePort.find())
+        }
+        var configuration = HTTPClient.Configuration(redirectConfiguration: .disallow)
+        var tls = TLSConfiguration.makeClientConfiguration()
+        tls.trustRoots = .file(folder + "/ca.pem")
+        configuration.tlsConfiguration = tls
+        if !options.allowsHTTP2 { configuration.httpVersion = .http1Only }
+        let stack = Stack(
+            folder: folder, cluster: cluster, options: options, ports: ports,
+            http: HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration))
+        try await stack.createDatabase()
+        try await stack.runToEnd("graph-builder", ["migrate"])
+        let started = options.started ?? options.programs
+        for name in started { try stack.startService(name) }
+        for name in started { try await stack.waitUntilReady(name) }
+        return stack
+    }
+
+    /// Kills what runs. The shared stack ends with the tests instead.
+    /// - Parameter keepsLogs: leaves the folder with the programs' output.
+    func stop(keepsLogs: Bool = false) async throws {
+        let programs = self.programs.withLock { Array($0.values) }
+        for program in programs {
+            program.signal(SIGCONT)
+            program.signal(SIGKILL)
+        }
+        for program in programs { _ = try await program.waitForExit(seconds: 10) }
+        try await self.http.shutdown()
+        if !keepsLogs { try? FileManager.default.removeItem(atPath: self.folder) }
+    }
+
     private func createDatabase() async throws {
         let connection = try await PostgresConnection.connect(
             try PostgresConfiguration(
                 connectionString: "host=\(self.cluster.socketFolder) user=undercurrent dbname=postgres"))
-        try await connection.runScript("CREATE DATABASE undercurrent")
+        try await connection.runScript(PostgresStatement(composed: "CREATE DATABASE \(self.options.database)"))
         await connection.close()
     }
 
     /// Settings of one service; `changes` win.
     func settings(_ name: String, _ changes: [String: String] = [:]) -> [String: String] {
         var settings = [
-            "DATABASE_URL": self.databaseURL, "HTTP_PORT": "\(self.ports[name]?.http ?? 0)",
+            "DATABASE_URL": self.databaseURL + " application_name=\(name)",
+            "HTTP_PORT": "\(self.ports[name]?.http ?? 0)",
             "METRICS_PORT": "\(self.ports[name]?.metrics ?? 0)",
             "CALLER_TOKEN_SECRET_FILE": self.folder + "/caller-secret", "SHUTDOWN_DRAIN_SECONDS": "0",
         ]
@@ -87,12 +127,17 @@ final class Stack: Sendable {
                 settings[key] = "http://127.0.0.1:\(self.ports[upstream]?.http ?? 0)"
             }
         }
-        return settings.merging(changes) { $1 }
+        return settings.merging(self.options.settings) { $1 }.merging(changes) { $1 }
+    }
+
+    /// The executable behind a name of ``Options/programs``.
+    private static func product(_ name: String) -> String {
+        Self.serviceNames.first { name.hasPrefix($0) } ?? name
     }
 
     func startService(_ name: String) throws {
         let program = try RunningProgram(
-            name, ["serve"], settings: self.settings(name), log: "\(self.folder)/\(name).log")
+            Self.product(name), ["serve"], settings: self.settings(name), log: "\(self.folder)/\(name).log")
         self.programs.withLock { $0[name] = program }
     }
 

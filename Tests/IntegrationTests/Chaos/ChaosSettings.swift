@@ -1,0 +1,37 @@
+import Foundation
+
+/// How much trouble the tests of this folder make. The defaults suit `make test`; `make chaos` sets the full numbers.
+///
+/// | variable | default | `make chaos` | meaning |
+/// |---|---|---|---|
+/// | `CHAOS_BUILDER_KILLS` | 4 | 100 | `kill -9` of graph-builder during ingest |
+/// | `CHAOS_SERVER_KILLS` | 2 | 20 | `kill -9` of PostgreSQL, all its processes, during ingest |
+/// | `CHAOS_JOINS` | 2 | 10 | times a second replica joins and leaves |
+/// | `CHAOS_HOLD_SECONDS` | 3 | 50 | how long a transaction that wrote the log first stays open |
+/// | `CHAOS_SEED` | 1 | 1 | decides the moments |
+enum ChaosSettings {
+    static var builderKills: Int { Self.number("CHAOS_BUILDER_KILLS", 4) }
+    static var serverKills: Int { Self.number("CHAOS_SERVER_KILLS", 2) }
+    static var joins: Int { Self.number("CHAOS_JOINS", 2) }
+    static var holdSeconds: Int { Self.number("CHAOS_HOLD_SECONDS", 3) }
+    static var seed: Int { Self.number("CHAOS_SEED", 1) }
+
+    private static func number(_ name: String, _ fallback: Int) -> Int {
+        ProcessInfo.processInfo.environment[name].flatMap { Int($0) } ?? fallback
+    }
+}
+
+/// The same numbers on every machine: SplitMix64 (Steele, Lea and Flood 2014).
+struct ChaosNumbers: RandomNumberGenerator {
+    private var state: UInt64
+
+    init(seed: Int) { self.state = UInt64(truncatingIfNeeded: seed) &* 0x9E37_79B9_7F4A_7C15 &+ 1 }
+
+    mutating func next() -> UInt64 {
+        self.state &+= 0x9E37_79B9_7F4A_7C15
+        var z = self.state
+        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+        return z ^ (z >> 31)
+    }
+}

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# The tests of Tests/IntegrationTests/Chaos with their full numbers; `make test` runs them with small ones. Every number can be
+# set, see ChaosSettings.swift there: CHAOS_BUILDER_KILLS=10 scripts/chaos.sh. FILTER=REGEX runs a part.
+set -euo pipefail
+# shellcheck source=scripts/lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+cd "$root"
+export CHAOS_BUILDER_KILLS=${CHAOS_BUILDER_KILLS:-100} CHAOS_SERVER_KILLS=${CHAOS_SERVER_KILLS:-20}
+export CHAOS_JOINS=${CHAOS_JOINS:-10} CHAOS_HOLD_SECONDS=${CHAOS_HOLD_SECONDS:-50} CHAOS_SEED=${CHAOS_SEED:-1}
+install_packages
+need_swift
+say "building tests"
+swift build --build-tests --quiet || die "the build of the tests failed"
+say "killing, stopping and cutting off (seed $CHAOS_SEED)"
+exec timeout --foreground -s INT -k 20 7200 \
+    swift test --skip-build --no-parallel --disable-xctest --filter "${FILTER:-IntegrationTests.*(Kills|Replicas|DelayedCommit|DatabaseTrouble)}"
