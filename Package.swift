@@ -177,6 +177,7 @@ let package = Package(
             name: "Benchmarks",
             dependencies: [
                 "Engine", "Model", "Recordings", "GraphBuilder", "Postgres", "CLibpq", "TestSupport", logging,
+                asyncHTTPClient, crypto, nioCore, nioHTTP1, nioSSL,
             ],
             path: "Tests/Benchmarks",
             swiftSettings: strict),

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds, starts everything, replays the samples through the gateway and prints the report. Stays up until Ctrl-C;
-# ONCE=1 ends after the report, with 0 only if every step worked. See README.md for the settings.
+# ONCE=1 ends after the report, with 0 only if every step worked; EMPTY=1 leaves samples and report out. See README.md for the settings.
 set -euo pipefail
 # shellcheck source=scripts/lib/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
@@ -56,14 +56,16 @@ say "starting ${products[*]}"
 start_services
 make_key
 write_connection
-put_profiles
-put_topology
-replay_samples
+if [[ ${EMPTY:-0} != 1 ]]; then
+    put_profiles
+    put_topology
+    replay_samples
 
-say "the report"
-"$bin/graph-builder" report --connection "$data/connection.json" --samples Samples --replays "$data/replays.jsonl" \
-    --answers "$data/root-cause-answers.json" \
-    --wait 9>&- || die "the report failed"
+    say "the report"
+    "$bin/graph-builder" report --connection "$data/connection.json" --samples Samples \
+        --replays "$data/replays.jsonl" --answers "$data/root-cause-answers.json" --wait 9>&- ||
+        die "the report failed"
+fi
 say "ready after $((SECONDS - started)) s"
 
 [[ -z ${ONCE:-} || ${ONCE:-} == 0 ]] || exit 0

@@ -7,7 +7,7 @@ enum BenchmarksCommand {
     static let cases: [BenchmarkCase] = [
         LayersBenchmark.benchmark, GraphServingBenchmark.benchmark, PathBenchmarks.benchmark,
         DecisionBenchmarks.benchmark, DetectorBenchmarks.benchmark,
-        StatementBenchmarks.benchmark, FleetBenchmark.benchmark,
+        StatementBenchmarks.benchmark, FleetBenchmark.benchmark, IngestBenchmark.benchmark,
     ]
 
     static func main() throws {
