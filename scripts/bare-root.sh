@@ -30,7 +30,10 @@ mount_into() {
 }
 leave() {
     local status=$? index
-    for ((index = ${#mounts[@]} - 1; index >= 0; index--)); do umount "${mounts[index]}" || status=1; done
+    # What the last step started may take a moment to end.
+    for ((index = ${#mounts[@]} - 1; index >= 0; index--)); do
+        wait_until 10 umount -q "${mounts[index]}" || status=1
+    done
     # Never remove through a mount that is still there.
     if [[ ${KEEP:-0} != 1 ]] && ! grep -qF " $bare/" /proc/mounts; then rm -rf "$bare"; fi
     exit "$status"

@@ -138,6 +138,41 @@ struct ArrivalOrderTests {
         #expect(try await Self.outcome([early + other, late], profiles: profiles, restartsAfter: [0]) == whole)
     }
 
+    @Test("what detectors have learnt under a declared profile is taken up again after a clean stop")
+    func learntStates() async throws {
+        try await TestDatabase.with { database in
+            try await database.withPool { pool in
+                try await Feed.declare(Self.profile("a"), in: pool)
+                try await Feed.store(Feed.observations(domain: "a", events: ["alpha"], count: 400), in: pool)
+                let first = Replica(pool, name: "first")
+                try await first.work()
+                try await first.engine.storeStates()
+                try await pool.query("UPDATE shard_leases SET expires_at = '-infinity'")
+                let second = Replica(pool, name: "second")
+                try await second.work()
+                // The last window and no bucket before it: nothing is learnt a second time.
+                let base = await second.engine.cache.domains["a"]?.window?.base
+                let needed = await second.engine.cache.domains["a"]?.neededBuckets ?? 0
+                #expect(base == 397 - Int64(needed + DomainSeries.slackBuckets))
+                #expect(await second.engine.parts["alpha"]?["a"]?.bucket == 397)
+            }
+        }
+    }
+
+    @Test("data from before a window change what a node comes into it with")
+    func olderThanTheWindow() async throws {
+        let alpha = Feed.observations(domain: "a", events: ["alpha"], count: 500, stepMs: 100)
+        let old = alpha.filter { $0.time.milliseconds < 6_000 }
+        let long =
+            alpha.filter { $0.time.milliseconds >= 42_000 }
+            + Feed.observations(domain: "a", events: ["beta", "gamma"], count: 500, stepMs: 100)
+        let profiles = [Self.profile("a", bucketMs: 100)]
+        let whole = try await Self.outcome([old + long], profiles: profiles)
+        // After the restart only the end is in memory, and what is old changes no bucket of it.
+        #expect(try await Self.outcome([long, old], profiles: profiles, restartsAfter: [0]) == whole)
+        #expect(try await Self.outcome([long, old], profiles: profiles, restartsAfter: [0, 1]) == whole)
+    }
+
     @Test("a graph that is written long after its window has left memory has the id it would have had at once")
     func writtenLate() async throws {
         let short = Feed.observations(domain: "a", events: ["alpha"], count: 60)

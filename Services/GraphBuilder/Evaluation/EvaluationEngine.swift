@@ -76,8 +76,10 @@ actor EvaluationEngine {
     /// Reads, evaluates and writes until nothing is left to do.
     func catchUp() async throws {
         // What a failure left unwritten goes first, so that it cannot pile up.
-        try await self.follow(self.keeper.trusted)
-        if !self.pending.isEmpty { try await self.flush(isCaughtUp: false) }
+        if !self.pending.isEmpty {
+            try await self.follow(self.keeper.trusted)
+            try await self.flush(isCaughtUp: false)
+        }
         var goesOn = true
         while goesOn, !Task.isCancelled {
             let readMore = try await self.read()
@@ -136,6 +138,8 @@ actor EvaluationEngine {
     /// Widens the spans of touched nodes and reads again what of them is in memory.
     private func take(_ touched: [LogTail.Touched]) async throws {
         var spans: [String: [SeriesReader.Span]] = [:]
+        // Nodes with data from before their domain's window, which may change what they come into it with.
+        var entering: [String: [(shard: Shard, id: NodeID)]] = [:]
         let open = self.cache.domains.compactMapValues { $0.scheduled?.openBucket }
         for touch in touched {
             guard let name = self.cache.domainOfNode[touch.node] else { continue }
@@ -145,6 +149,15 @@ actor EvaluationEngine {
             if let span = self.cache.domains[name]?.reread(touch.node, firstMs: touch.firstMs, lastMs: touch.lastMs) {
                 spans[name, default: []].append(span)
             }
+            if let domain = self.cache.domains[name], let node = domain.enteringAnew(touch.node, firstMs: touch.firstMs)
+            {
+                entering[name, default: []].append(node)
+            }
+        }
+        for (name, nodes) in entering.sorted(by: { $0.key < $1.key }) {
+            guard let base = self.cache.domains[name]?.window?.base else { continue }
+            let held = try await self.held(name, nodes, before: base)
+            self.cache.update(name) { $0.hold(held) }
         }
         for (name, spans) in spans.sorted(by: { $0.key < $1.key }) {
             try await self.read(spans, of: name) { self.cache.refresh(name, $0) }
@@ -195,6 +208,27 @@ actor EvaluationEngine {
         }
     }
 
+    /// What each node's last bucket before `base` holds.
+    private func held(
+        _ name: String, _ nodes: [(shard: Shard, id: NodeID)], before base: Int64
+    ) async throws -> [NodeReadings] {
+        guard !nodes.isEmpty, let clock = self.cache.domains[name]?.clock else { return [] }
+        let last = try await self.pool.withConnection {
+            try await SeriesReader(connection: $0).lastTimes(nodes, beforeMs: base * clock.bucketMs)
+        }
+        let spans = nodes.compactMap { node in
+            last[node.id].map { time in
+                let bucket = clock.bucket(of: time)
+                return SeriesReader.Span(
+                    shard: node.shard, node: node.id, fromMs: bucket * clock.bucketMs,
+                    toMs: (bucket + 1) * clock.bucketMs)
+            }
+        }
+        var held: [NodeReadings] = []
+        try await self.read(spans, of: name) { held += $0 }
+        return held
+    }
+
     // MARK: Windows
 
     /// Brings every domain's window where evaluation needs it.
@@ -209,21 +243,7 @@ actor EvaluationEngine {
         for (name, start) in starts.sorted(by: { $0.key < $1.key }) {
             guard let plan = self.cache.plan(name, start: start) else { continue }
             var held: [NodeReadings] = []
-            if plan.rebuilds, !plan.heldBefore.isEmpty, let clock = self.cache.domains[name]?.clock {
-                let last = try await self.pool.withConnection {
-                    try await SeriesReader(connection: $0).lastTimes(
-                        plan.heldBefore, beforeMs: plan.base * clock.bucketMs)
-                }
-                let spans = plan.heldBefore.compactMap { node in
-                    last[node.id].map { time in
-                        let bucket = clock.bucket(of: time)
-                        return SeriesReader.Span(
-                            shard: node.shard, node: node.id, fromMs: bucket * clock.bucketMs,
-                            toMs: (bucket + 1) * clock.bucketMs)
-                    }
-                }
-                try await self.read(spans, of: name) { held += $0 }
-            }
+            if plan.rebuilds { held = try await self.held(name, plan.heldBefore, before: plan.base) }
             self.cache.begin(plan, held: held)
             try await self.read(plan.spans, of: name) { self.cache.refresh(name, $0) }
             self.cache.finish(plan)

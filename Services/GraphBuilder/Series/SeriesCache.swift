@@ -193,6 +193,14 @@ extension DomainSeries {
             shard: self.nodes[slot].shard, node: node, fromMs: from * clock.bucketMs, toMs: to * clock.bucketMs)
     }
 
+    /// The node, when it got data from before the window.
+    func enteringAnew(_ node: NodeID, firstMs: Int64) -> (shard: Shard, id: NodeID)? {
+        guard let clock, let window, let slot = self.slots[node], clock.bucket(of: firstMs) < window.base else {
+            return nil
+        }
+        return (self.nodes[slot].shard, node)
+    }
+
     mutating func put(_ readings: [NodeReadings]) {
         for node in readings where !node.readings.isEmpty {
             guard let slot = self.slots[node.node] else { continue }
