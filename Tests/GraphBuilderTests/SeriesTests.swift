@@ -182,6 +182,23 @@ struct SeriesTests {
         cache.update(domain) { $0.newestMs = 60_000 * 900 }
     }
 
+    @Test("a window that would leave buckets behind unread is made anew, with what each node comes into it with")
+    func gap() throws {
+        var cache = SeriesCache()
+        Self.register(10, domain: "a", in: &cache)
+        let first = try #require(cache.plan("a", start: 899))
+        cache.begin(first, held: [])
+        cache.finish(first)
+        // As after an old bucket was evaluated again: everything up to the newest has been evaluated, and was not read here.
+        cache.update("a") { $0.newestMs = 60_000 * 20_000 }
+        let jump = try #require(cache.plan("a", start: 20_001))
+        #expect(jump.rebuilds && jump.heldBefore.count == 10)
+        // What follows on what was read is only read.
+        cache.update("a") { $0.newestMs = 60_000 * 5_000 }
+        let step = try #require(cache.plan("a", start: 901))
+        #expect(!step.rebuilds && step.heldBefore.isEmpty)
+    }
+
     @Test(
         "windows of ten thousand nodes stay under 12 kilobytes a node; one made for few nodes is made anew or shorter")
     func budget() throws {

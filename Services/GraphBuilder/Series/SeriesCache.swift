@@ -121,7 +121,9 @@ struct SeriesCache: Sendable {
             domain: name, rebuilds: false, base: start - needed - slack,
             capacity: Self.capacity(domain, nodes: self.nodeCount), spans: [], heldBefore: [], loadedEnd: 0)
         let loaded: Int64
-        if let window = domain.window, oldest >= window.base {
+        // A window that would leave unread buckets behind does not know what nodes come into it with: it is made anew.
+        let leavesGap = domain.window.map { $0.end <= newestBucket && plan.base > max($0.loadedEnd, $0.base) } ?? true
+        if let window = domain.window, oldest >= window.base, !leavesGap {
             // Made when there were far fewer nodes.
             let isTooLong = window.capacity > Self.limit(domain, nodes: self.nodeCount)
             if !isTooLong { plan.capacity = window.capacity }
