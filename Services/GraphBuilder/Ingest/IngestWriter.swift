@@ -28,6 +28,9 @@ final class IngestWriter: Sendable {
         case replay(StoredAnswer)
     }
 
+    /// Attempts to find the partition of a day, with growing pauses: 3 s in all.
+    private static let attemptLimit = 7
+
     private let pool: PostgresPool
     private let partitions: ObservationPartitions
     private let nodes: NodeTable
@@ -72,8 +75,13 @@ final class IngestWriter: Sendable {
                 let outcome = try result.get()
                 if case .stored(let stored, _) = outcome { self.committed(job.chunk, stored) }
                 return outcome
-            } catch let error as PostgresError where error.sqlState == "23514" && attempt < 4 {
-                // A partition was retired after we had looked.
+            } catch let error as PostgresError where error.sqlState == "23514" {
+                // A partition is being retired: it stays half attached until everybody who used it is done.
+                guard attempt < Self.attemptLimit else {
+                    throw Problem(
+                        .overloaded, detail: "A day of these observations is being retired.", retryAfter: 5)
+                }
+                try await Task.sleep(for: .milliseconds(25 << attempt))
                 attempt += 1
                 self.partitions.forgetAll()
             }
