@@ -1,16 +1,10 @@
 #include "include/CKernels.h"
-
-#include <stdint.h>
-#include <string.h>
+#include "vectors.h"
 
 // Sums of products of bytes, for processors with instructions for them (AVX-512 VNNI): 128 products a cycle, exactly.
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-typedef int32_t i32x16 __attribute__((vector_size(64)));
-typedef float f32x16 __attribute__((vector_size(64)));
-typedef double f64x8 __attribute__((vector_size(64)));
-typedef int64_t i64x8 __attribute__((vector_size(64)));
 typedef int8_t i8x8 __attribute__((vector_size(8)));
 
 #define BYTES __attribute__((target("arch=x86-64-v4,avx512vnni")))

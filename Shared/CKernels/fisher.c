@@ -1,21 +1,10 @@
 #include "include/CKernels.h"
+#include "vectors.h"
 
 #include <math.h>
-#include <stdint.h>
-#include <string.h>
 
 // The integral behind the confidence of an edge, eight points of a quadrature at a time.
-#if defined(__x86_64__)
-#define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define CLONES
-#endif
-#define INLINE static inline __attribute__((always_inline))
 
-typedef double f64x8 __attribute__((vector_size(64)));
-typedef int64_t i64x8 __attribute__((vector_size(64)));
-
-#define JOIN(s) ((((s)[0] + (s)[4]) + ((s)[2] + (s)[6])) + (((s)[1] + (s)[5]) + ((s)[3] + (s)[7])))
 #define FILL(x) ((f64x8){0} + (x))
 
 /// e^x within 2 units in the last place for |x| < 700: 2^n times Taylor's series on |r| <= ln(2) / 2, whose next term is

@@ -1,23 +1,10 @@
 #include "include/CKernels.h"
-
-#include <string.h>
+#include "vectors.h"
 
 // The inner loops of the engine, compiled for several instruction sets and chosen when the program is loaded.
 // Swift has no such attribute, and a BLAS that does not know the processor falls back to its oldest kernels.
-#if defined(__x86_64__)
-#define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define CLONES
-#endif
 
-typedef double f64x8 __attribute__((vector_size(64)));
-typedef float f32x16 __attribute__((vector_size(64)));
-
-#define LOAD64(p) ({ f64x8 v_; memcpy(&v_, (p), sizeof v_); v_; })
-#define LOAD32(p) ({ f32x16 v_; memcpy(&v_, (p), sizeof v_); v_; })
-#define JOIN(s) ((((s)[0] + (s)[4]) + ((s)[2] + (s)[6])) + (((s)[1] + (s)[5]) + ((s)[3] + (s)[7])))
-
-static inline __attribute__((always_inline)) double product(const double *x, const double *y, ptrdiff_t count) {
+INLINE double product(const double *x, const double *y, ptrdiff_t count) {
 #pragma clang fp contract(off)
     f64x8 sum = {0};
     ptrdiff_t t = 0;

@@ -1,25 +1,11 @@
 #include "include/CKernels.h"
+#include "vectors.h"
 
 #include <float.h>
 #include <math.h>
-#include <stdint.h>
-#include <string.h>
 
 // What is done once for each series: median, clipping, prefix sums, moments of all lags.
-#if defined(__x86_64__)
-#define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define CLONES
-#endif
-#define INLINE static inline __attribute__((always_inline))
 
-typedef double f64x8 __attribute__((vector_size(64)));
-typedef int64_t i64x8 __attribute__((vector_size(64)));
-typedef float f32x16 __attribute__((vector_size(64)));
-typedef int32_t i32x16 __attribute__((vector_size(64)));
-
-#define LOAD64(p) ({ f64x8 v_; memcpy(&v_, (p), sizeof v_); v_; })
-#define JOIN(s) ((((s)[0] + (s)[4]) + ((s)[2] + (s)[6])) + (((s)[1] + (s)[5]) + ((s)[3] + (s)[7])))
 #define SELECT(mask, a, b) ((f64x8)(((mask) & (i64x8)(a)) | (~(mask) & (i64x8)(b))))
 
 /// Doubles as integers of the same order.

@@ -11,28 +11,14 @@ import Testing
 
 @testable import AnomalyPropagation
 
-/// The routes over a real PostgreSQL, without the middlewares all services share (tested with ServiceRuntime): only errors
-/// become problems here.
+/// The routes over a real PostgreSQL, without the other middlewares all services share (tested with ServiceRuntime).
 struct Door: Sendable {
     let client: any TestClientProtocol
-
-    struct ProblemFilter: RouterMiddleware {
-        typealias Context = CallContext
-        func handle(
-            _ request: Request, context: CallContext, next: @concurrent (Request, CallContext) async throws -> Response
-        ) async throws -> Response {
-            do {
-                return try await next(request, context)
-            } catch {
-                return Problem(anyError: error).response(traceId: nil)
-            }
-        }
-    }
 
     static func open(_ body: @escaping @Sendable (Fixture, Door) async throws -> Void) async throws {
         try await Fixture.with { fixture in
             let router = Router(context: CallContext.self)
-            router.add(middleware: ProblemFilter())
+            router.add(middleware: ProblemMiddleware())
             AnomalyPropagation.routes(
                 pool: fixture.pool, queryTimeout: .seconds(20), rootCauseTimeout: .seconds(60), rootCauseConcurrency: 2,
                 edgeAge: .zero)(router)

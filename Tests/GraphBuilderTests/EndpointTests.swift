@@ -11,8 +11,7 @@ import Testing
 
 @testable import GraphBuilder
 
-/// The routes over a real PostgreSQL, without the middlewares all services share (tested with ServiceRuntime): only errors
-/// become problems here.
+/// The routes over a real PostgreSQL, without the other middlewares all services share (tested with ServiceRuntime).
 struct Door: Sendable {
     let client: any TestClientProtocol
     let pool: PostgresPool
@@ -29,19 +28,6 @@ struct Door: Sendable {
         func header(_ name: String) -> String? { HTTPField.Name(name).flatMap { self.headers[$0] } }
     }
 
-    struct ProblemFilter: RouterMiddleware {
-        typealias Context = CallContext
-        func handle(
-            _ request: Request, context: CallContext, next: @concurrent (Request, CallContext) async throws -> Response
-        ) async throws -> Response {
-            do {
-                return try await next(request, context)
-            } catch {
-                return Problem(anyError: error).response(traceId: nil)
-            }
-        }
-    }
-
     /// A database and one replica of its own, which holds all shards unless `holdsShards` is false.
     static func open(
         holdsShards: Bool = true, _ body: @escaping @Sendable (Door) async throws -> Void
@@ -51,7 +37,7 @@ struct Door: Sendable {
                 let replica = Replica(pool, name: "one")
                 if holdsShards { await replica.keeper.round() }
                 let router = Router(context: CallContext.self)
-                router.add(middleware: ProblemFilter())
+                router.add(middleware: ProblemMiddleware())
                 GraphRoutes(
                     graphs: replica.graphs, cold: ColdGraphReader(pool: pool), keeper: replica.keeper,
                     engine: replica.engine, queryTimeout: .seconds(20)

@@ -110,13 +110,8 @@ extension PostgresConnection {
             try session.beginCopy(statement.text, expecting: PGRES_COPY_IN, &operation)
             self.core.isCopying = true
             let limits = CopyLimits(operation)
-            try self.finishingCopyIn(session, limits) { () throws(PostgresError) in
-                var header = CopyRowWriter { (chunk) throws(PostgresError) in
-                    try session.put(chunk, &limits.operation)
-                }
-                try header.flush()
-            }
-            operation = limits.operation
+            defer { operation = limits.operation }
+            try self.writing(session, limits, startsCopy: true) { (header) throws(PostgresError) in try header.flush() }
         }
     }
 
@@ -127,10 +122,7 @@ extension PostgresConnection {
             try self.requireCopy()
             let limits = CopyLimits(operation)
             defer { operation = limits.operation }
-            try self.finishingCopyIn(session, limits) { () throws(PostgresError) in
-                var writer = CopyRowWriter(startsCopy: false) { (chunk) throws(PostgresError) in
-                    try session.put(chunk, &limits.operation)
-                }
+            try self.writing(session, limits) { (writer) throws(PostgresError) in
                 try write(&writer)
                 try writer.flush()
             }
@@ -138,10 +130,14 @@ extension PostgresConnection {
     }
 
     /// Runs a part of a COPY in; ends the COPY, undone, when the part fails: a cancel request can be waited for only then.
-    private func finishingCopyIn(
-        _ session: Session, _ limits: CopyLimits, _ body: () throws(PostgresError) -> Void
+    private func writing(
+        _ session: Session, _ limits: CopyLimits, startsCopy: Bool = false,
+        _ body: (inout CopyRowWriter) throws(PostgresError) -> Void
     ) throws(PostgresError) {
-        do { try body() } catch {
+        var writer = CopyRowWriter(startsCopy: startsCopy) { (chunk) throws(PostgresError) in
+            try session.put(chunk, &limits.operation)
+        }
+        do { try body(&writer) } catch {
             self.core.isCopying = false
             if error.code != .connectionLost { _ = try session.endCopyIn(error, &limits.operation) }
             throw error
@@ -153,12 +149,7 @@ extension PostgresConnection {
             try self.requireCopy()
             let limits = CopyLimits(operation)
             defer { operation = limits.operation }
-            try self.finishingCopyIn(session, limits) { () throws(PostgresError) in
-                var writer = CopyRowWriter(startsCopy: false) { (chunk) throws(PostgresError) in
-                    try session.put(chunk, &limits.operation)
-                }
-                try writer.finish()
-            }
+            try self.writing(session, limits) { (writer) throws(PostgresError) in try writer.finish() }
             self.core.isCopying = false
             return try session.endCopyIn(nil, &limits.operation)
         }
