@@ -134,7 +134,8 @@ struct RunningSystem: Sendable {
 
     /// Waits until evaluation has caught up, so that one run's work does not fall into the next.
     func settle() async throws {
-        while true {
+        let end = ContinuousClock.now + .seconds(120)
+        while ContinuousClock.now < end {
             var request = HTTPClientRequest(url: self.gatewayURL + "/v1/domains")
             request.headers.add(name: "X-API-Key", value: self.apiKey)
             let response = try await self.http.execute(request, timeout: .seconds(60))
@@ -143,5 +144,6 @@ struct RunningSystem: Sendable {
             if domains.items.allSatisfy({ $0.pendingBuckets == 0 }) { return }
             try await Task.sleep(for: .milliseconds(200))
         }
+        throw WrongAnswer(description: "evaluation has not caught up within 120 s")
     }
 }

@@ -145,17 +145,29 @@ extension ConnectionCore {
 extension EncodedParameters {
     /// - Parameter isName: whether `statement` names a prepared statement or is a text.
     func send(statement: String, isName: Bool, on session: Session) throws(PostgresError) {
-        let count = CInt(self.types.count)
-        let formats = [CInt](repeating: 1, count: self.types.count)
+        let count = self.types.count
         let sent: CInt = self.bytes.withUnsafeBufferPointer { buffer in
             let base = UnsafeRawPointer(buffer.baseAddress)?.assumingMemoryBound(to: CChar.self)
-            let values: [UnsafePointer<CChar>?] = zip(self.starts, self.lengths).map { start, length in
-                length < 0 ? nil : base?.advanced(by: start)
+            return withUnsafeTemporaryAllocation(of: UnsafePointer<CChar>?.self, capacity: count) { values in
+                withUnsafeTemporaryAllocation(of: CInt.self, capacity: 2 * count) { integers in
+                    for index in 0..<count {
+                        let length = self.lengths[index]
+                        values.initializeElement(
+                            at: index, to: length < 0 ? nil : base?.advanced(by: self.starts[index]))
+                        integers.initializeElement(at: index, to: max(0, length))
+                        // Binary.
+                        integers.initializeElement(at: count + index, to: 1)
+                    }
+                    let formats = integers.baseAddress.map { $0 + count }
+                    return isName
+                        ? PQsendQueryPrepared(
+                            session.pointer, statement, CInt(count), values.baseAddress, integers.baseAddress,
+                            formats, 1)
+                        : PQsendQueryParams(
+                            session.pointer, statement, CInt(count), self.types, values.baseAddress,
+                            integers.baseAddress, formats, 1)
+                }
             }
-            let lengths = self.lengths.map { max(0, $0) }
-            return isName
-                ? PQsendQueryPrepared(session.pointer, statement, count, values, lengths, formats, 1)
-                : PQsendQueryParams(session.pointer, statement, count, self.types, values, lengths, formats, 1)
         }
         guard sent == 1 else { throw session.lost("sending a statement") }
     }

@@ -18,6 +18,8 @@ final class PipelineHub: Sendable {
     private let queueLimit: Int
     /// Whether somebody waits for a connection of his own.
     private let yieldWanted = Atomic<Bool>(false)
+    /// The length of the queue, for a look without the lock.
+    private let queued = Atomic<Int>(0)
 
     init(_ settings: PostgresConfiguration.Pool) {
         self.laneLimit = settings.maximum
@@ -25,7 +27,7 @@ final class PipelineHub: Sendable {
     }
 
     var isYieldWanted: Bool { self.yieldWanted.load(ordering: .relaxed) }
-    var isClosed: Bool { self.state.withLock { $0.isClosed } }
+    var isClosed: Bool { self.access { $0.isClosed } }
 
     /// Told by the pool after each of its decisions.
     func noteWaiters(_ count: Int) {
@@ -34,13 +36,20 @@ final class PipelineHub: Sendable {
         for lane in self.state.withLock({ $0.lanes }) { lane.wake() }
     }
 
+    private func access<Result: Sendable>(_ body: (inout State) -> sending Result) -> Result {
+        self.state.withLock { state in
+            defer { self.queued.store(state.queue.count, ordering: .relaxed) }
+            return body(&state)
+        }
+    }
+
     private enum Way { case lane(PipelineLane), queued, full, closed }
 
     /// Sends a statement, or queues it.
     /// - Returns: whether another lane should be opened.
     func submit(_ job: PipelineJob) -> Bool {
         while true {
-            let (way, opens) = self.state.withLock { state in self.choose(&state, job) }
+            let (way, opens) = self.access { state in self.choose(&state, job) }
             switch way {
             case .lane(let lane):
                 switch lane.send(job) {
@@ -51,7 +60,7 @@ final class PipelineHub: Sendable {
                 case .closed:
                     lane.load.subtract(1, ordering: .relaxed)
                     self.remove(lane)
-                    if opens { self.state.withLock { $0.opening -= 1 } }
+                    if opens { self.access { $0.opening -= 1 } }
                     continue
                 }
             case .queued: break
@@ -86,8 +95,10 @@ final class PipelineHub: Sendable {
 
     /// Gives a lane what waits, as far as it has room, and refuses what has waited too long.
     func feed(_ lane: PipelineLane) {
+        // A statement may come to the queue at this moment. A busy lane looks again after its next answer; an idle one has to be sure.
+        if self.queued.load(ordering: .relaxed) == 0, lane.load.load(ordering: .relaxed) > 0 { return }
         while true {
-            let (job, expired) = self.state.withLock { state -> (PipelineJob?, [PipelineJob]) in
+            let (job, expired) = self.access { state -> (PipelineJob?, [PipelineJob]) in
                 guard !state.queue.isEmpty else { return (nil, []) }
                 let expired = Self.takeExpired(&state.queue)
                 guard !state.isClosed, lane.load.load(ordering: .relaxed) < PipelineLane.window,
@@ -103,7 +114,7 @@ final class PipelineHub: Sendable {
             case .finished: lane.load.subtract(1, ordering: .relaxed)
             case .closed:
                 lane.load.subtract(1, ordering: .relaxed)
-                self.state.withLock { $0.queue.prepend(job) }
+                self.access { $0.queue.prepend(job) }
                 return
             }
         }
@@ -128,7 +139,7 @@ final class PipelineHub: Sendable {
     /// The caller was cancelled.
     func cancel(_ job: PipelineJob) {
         if let lane = job.requestStop() { return lane.wake() }
-        let isQueued = self.state.withLock { state in
+        let isQueued = self.access { state in
             guard let index = state.queue.firstIndex(where: { $0 === job }) else { return false }
             state.queue.remove(at: index)
             return true
@@ -138,27 +149,27 @@ final class PipelineHub: Sendable {
 
     /// The earliest deadline of those who wait for a lane.
     var earliestDeadline: ContinuousClock.Instant? {
-        self.state.withLock { $0.queue.compactMap(\.deadline).min() }
+        self.access { $0.queue.compactMap(\.deadline).min() }
     }
 
     func add(_ lane: PipelineLane) {
-        self.state.withLock { state in
+        self.access { state in
             state.opening -= 1
             if !state.isClosed { state.lanes.append(lane) }
         }
     }
 
     /// A connection was to be had, but broke before it could be shared.
-    func addFailed() { self.state.withLock { $0.opening -= 1 } }
+    func addFailed() { self.access { $0.opening -= 1 } }
 
     func remove(_ lane: PipelineLane) {
-        self.state.withLock { state in state.lanes.removeAll { $0 === lane } }
+        self.access { state in state.lanes.removeAll { $0 === lane } }
     }
 
     /// No connection was to be had for another lane.
     /// - Returns: whether to try again, for those whose time is not over.
     func openFailed(_ error: PostgresError) -> Bool {
-        let (refused, again) = self.state.withLock { state -> ([PipelineJob], Bool) in
+        let (refused, again) = self.access { state -> ([PipelineJob], Bool) in
             state.opening -= 1
             // Other lanes serve the queue.
             guard state.lanes.isEmpty else { return ([], false) }
@@ -183,7 +194,7 @@ final class PipelineHub: Sendable {
     /// A lane has ended. Whoever came too late for it needs another.
     /// - Returns: whether to open one.
     func needsLane() -> Bool {
-        self.state.withLock { state in
+        self.access { state in
             guard !state.queue.isEmpty, state.lanes.isEmpty, state.opening == 0, !state.isClosed else { return false }
             state.opening += 1
             return true
@@ -192,7 +203,7 @@ final class PipelineHub: Sendable {
 
     /// Refuses everyone who waits; lanes end once they are drained.
     func close() {
-        let (queue, lanes) = self.state.withLock { state in
+        let (queue, lanes) = self.access { state in
             state.isClosed = true
             defer { state.queue = [] }
             return (state.queue, state.lanes)

@@ -16,7 +16,6 @@ final class PipelineJob: Sendable {
 
     private struct State {
         var place = Place.waiting
-        var isStopRequested = false
         var continuation: CheckedContinuation<Outcome, Never>?
     }
 
@@ -25,6 +24,8 @@ final class PipelineJob: Sendable {
     let parameters: EncodedParameters
     let deadline: ContinuousClock.Instant?
     private let state = Mutex(State())
+    /// Apart from the state because a lane looks at it for everything under way; set with the state locked.
+    private let stopRequested = Atomic<Bool>(false)
 
     init(_ query: PostgresQuery, deadline: ContinuousClock.Instant?) {
         self.text = query.statement.text
@@ -42,18 +43,18 @@ final class PipelineJob: Sendable {
     /// - Returns: the connection it was sent on, nil when it was not.
     func requestStop() -> PipelineLane? {
         self.state.withLock { state in
-            state.isStopRequested = true
+            self.stopRequested.store(true, ordering: .relaxed)
             guard case .sent(let lane) = state.place else { return nil }
             return lane
         }
     }
 
-    var isStopRequested: Bool { self.state.withLock { $0.isStopRequested } }
+    var isStopRequested: Bool { self.stopRequested.load(ordering: .relaxed) }
 
     /// - Returns: false when it must not be sent any more.
     func markSent(on lane: PipelineLane) -> Bool {
         self.state.withLock { state in
-            guard !state.isStopRequested, case .waiting = state.place else { return false }
+            guard !self.isStopRequested, case .waiting = state.place else { return false }
             state.place = .sent(lane)
             return true
         }

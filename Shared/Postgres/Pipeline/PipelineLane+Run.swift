@@ -22,18 +22,25 @@ extension PipelineLane {
         }
         hub.add(self)
         var idleSince = ContinuousClock.now
+        var isWoken = true
+        var isEnding = false
         while true {
             hub.feed(self)
-            let (answers, timeout, isBroken) = self.turn()
-            for answer in answers { answer.job.finish(answer.outcome) }
-            if !answers.isEmpty { self.load.subtract(answers.count, ordering: .relaxed) }
-            if isBroken { return self.fail(hub) }
+            let turn = self.turn(isWoken: isWoken)
+            for answer in turn.answers { answer.job.finish(answer.outcome) }
+            if !turn.answers.isEmpty { self.load.subtract(turn.answers.count, ordering: .relaxed) }
+            if turn.isBroken { return self.fail(hub) }
+            if turn.isDrained { break }
             let now = ContinuousClock.now
             if self.load.load(ordering: .relaxed) > 0 { idleSince = now }
             let isDismissed = now - self.openedAt > Self.term && hub.isYieldWanted
-            if now - idleSince > Self.linger || isDismissed || hub.isClosed { self.closeWhenDrained(hub) }
-            if self.isDrained { break }
-            self.wait(milliseconds: timeout)
+            if !isEnding, now - idleSince > Self.linger || isDismissed || hub.isClosed {
+                self.refuseMore(hub)
+                isEnding = true
+                // Once more at once: there may be nothing to wait for.
+                continue
+            }
+            isWoken = turn.wait()
         }
         self.leave()
     }
@@ -46,35 +53,59 @@ extension PipelineLane {
         return self.isOpen
     }
 
-    private func closeWhenDrained(_ hub: PipelineHub) {
+    private func refuseMore(_ hub: PipelineHub) {
         hub.remove(self)
         self.lock.lock()
         self.isOpen = false
         self.lock.unlock()
     }
 
-    private var isDrained: Bool {
-        self.lock.lock()
-        defer { self.lock.unlock() }
-        return !self.isOpen && self.flights.isEmpty
+    /// What came of one look at the connection.
+    private struct Turn {
+        var answers: [Answer] = []
+        var isBroken = false
+        /// Nothing is under way and nothing more may be sent.
+        var isDrained = false
+        /// Until something is due.
+        var milliseconds: CInt = 0
+        var socket = pollfd(fd: -1, events: 0, revents: 0)
+        var signal: pollfd
+
+        /// - Returns: whether somebody called ``PipelineLane/wake()``.
+        consuming func wait() -> Bool {
+            withUnsafeTemporaryAllocation(of: pollfd.self, capacity: 2) { descriptors in
+                descriptors.initializeElement(at: 0, to: self.socket)
+                descriptors.initializeElement(at: 1, to: self.signal)
+                return poll(descriptors.baseAddress, 2, self.milliseconds) > 0 && descriptors[1].revents != 0
+            }
+        }
     }
 
-    /// Takes what has arrived and sees to the head.
-    /// - Returns: answers to hand out, milliseconds until something is due, and whether the connection broke.
-    private func turn() -> (answers: [Answer], timeout: CInt, isBroken: Bool) {
+    /// Takes what has arrived, sees to the head, and pushes what the socket did not take before.
+    private func turn(isWoken: Bool) -> Turn {
         self.lock.lock()
         defer { self.lock.unlock() }
-        self.signal.drain()
-        guard let session = self.core.session, !session.isBroken, PQflush(session.pointer) >= 0,
-            PQconsumeInput(session.pointer) == 1
-        else { return ([], 0, true) }
-        var answers: [Answer] = []
+        var turn = Turn(signal: pollfd(fd: self.signal.descriptor, events: Int16(POLLIN), revents: 0))
+        if isWoken {
+            self.signal.drain()
+            self.watchAt = nil
+        }
+        guard let session = self.core.session, !session.isBroken, PQconsumeInput(session.pointer) == 1 else {
+            turn.isBroken = true
+            return turn
+        }
         while !self.flights.isEmpty, PQisBusy(session.pointer) == 0 {
             guard let result = PQgetResult(session.pointer) else { continue }
-            if self.take(result, session) { answers.append(self.concludeHead()) }
-            if session.isBroken { return (answers, 0, true) }
+            if self.take(result, session) { turn.answers.append(self.concludeHead()) }
+            if session.isBroken { break }
         }
-        return (answers, self.watchHead(session), session.isBroken)
+        if !session.isBroken { turn.milliseconds = self.watchHead(session) }
+        let left = session.isBroken ? -1 : PQflush(session.pointer)
+        turn.isBroken = left < 0
+        turn.isDrained = !self.isOpen && self.flights.isEmpty
+        turn.socket = pollfd(
+            fd: PQsocket(session.pointer), events: Int16(left > 0 ? POLLIN | POLLOUT : POLLIN), revents: 0)
+        return turn
     }
 
     /// - Returns: whether the head is complete.
@@ -113,7 +144,10 @@ extension PipelineLane {
     private func concludeHead() -> Answer {
         let flight = self.flights.removeFirst()
         self.headCancels = 0
-        self.cancelAgainAt = nil
+        if self.cancelAgainAt != nil {
+            self.cancelAgainAt = nil
+            self.watchAt = nil
+        }
         // A statement that opened a transaction would take its successors into it.
         if let session = self.core.session, PQtransactionStatus(session.pointer) == PQTRANS_INTRANS { session.giveUp() }
         guard let failure = flight.failure else {
@@ -133,6 +167,8 @@ extension PipelineLane {
     private func watchHead(_ session: Session) -> CInt {
         guard !self.flights.isEmpty else { return CInt(Self.linger.wholeMilliseconds) }
         let now = ContinuousClock.now
+        // Everything under way is looked at only when something can be due: mostly answers come long before.
+        if let watchAt = self.watchAt, now < watchAt { return Session.milliseconds(until: watchAt) }
         if let again = self.cancelAgainAt {
             if again <= now { self.cancelHead(session, now) }
         } else {
@@ -152,6 +188,7 @@ extension PipelineLane {
         for flight in self.flights {
             if let deadline = flight.job.deadline, deadline > now { due = min(due, deadline) }
         }
+        self.watchAt = due
         return Session.milliseconds(until: due)
     }
 
@@ -164,18 +201,6 @@ extension PipelineLane {
         // Those that are through need no more watching; the last one stays as a sign that a signal may still come.
         if self.cancels.count >= 8 { self.cancels.removeAll { $0.wait(milliseconds: 0) } }
         self.cancels.append(cancel)
-    }
-
-    private func wait(milliseconds: CInt) {
-        self.lock.lock()
-        let needsOutput = self.core.session.map { PQflush($0.pointer) == 1 } ?? false
-        let descriptor = self.core.session.map { PQsocket($0.pointer) } ?? -1
-        self.lock.unlock()
-        var descriptors = [
-            pollfd(fd: descriptor, events: Int16(needsOutput ? POLLIN | POLLOUT : POLLIN), revents: 0),
-            pollfd(fd: self.signal.descriptor, events: Int16(POLLIN), revents: 0),
-        ]
-        _ = poll(&descriptors, 2, milliseconds)
     }
 
     /// Makes the connection ready for exclusive use.

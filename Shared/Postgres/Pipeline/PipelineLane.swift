@@ -42,6 +42,8 @@ final class PipelineLane: @unchecked Sendable {
     /// When the next cancel request is due, and how many the head has had.
     var cancelAgainAt: ContinuousClock.Instant?
     var headCancels = 0
+    /// Nothing is due before; nil: look.
+    var watchAt: ContinuousClock.Instant?
     /// Whether callers may send: once in pipeline mode, and until the lane is to end.
     var isOpen = false
 
@@ -88,6 +90,7 @@ final class PipelineLane: @unchecked Sendable {
             return .sent
         }
         self.flights.append(flight)
+        if let deadline = job.deadline, let watchAt = self.watchAt, deadline < watchAt { self.watchAt = deadline }
         // What the socket does not take now, and a deadline, are the connection's thread's business.
         if PQflush(session.pointer) != 0 || job.deadline != nil && self.flights.count == 1 { self.wake() }
         return .sent
