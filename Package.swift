@@ -181,6 +181,10 @@ let package = Package(
             ],
             path: "Tests/Benchmarks",
             swiftSettings: strict),
+        .executableTarget(
+            name: "Accuracy", dependencies: ["Engine", "Model", "Recordings"], path: "Tests/Accuracy",
+            swiftSettings: strict),
+        .testTarget(name: "AccuracyTests", dependencies: ["Accuracy", "Engine"], swiftSettings: strict),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -1,0 +1,73 @@
+import Foundation
+
+/// `Accuracy DATA [--out FILE] [--answers DIR] [--only KIND]`: how good the engine's answers are on labelled recordings.
+///
+/// The order is the protocol: all sets are answered and all answers written first; labels are read only then.
+@main
+enum AccuracyCommand {
+    struct Usage: Error, CustomStringConvertible {
+        var description: String {
+            "usage: Accuracy DATA [--out FILE] [--answers DIR] [--only market|faults|cases|servers]"
+        }
+    }
+
+    static func main() throws {
+        var data: String?
+        var out: String?
+        var answers: String?
+        var only: RecordedSet.Kind?
+        var arguments = CommandLine.arguments.dropFirst().makeIterator()
+        while let argument = arguments.next() {
+            switch argument {
+            case "--out": out = arguments.next()
+            case "--answers": answers = arguments.next()
+            case "--only":
+                guard let kind = arguments.next().flatMap(RecordedSet.Kind.init(rawValue:)) else { throw Usage() }
+                only = kind
+            case _ where data == nil && !argument.hasPrefix("-"): data = argument
+            default: throw Usage()
+            }
+        }
+        guard let data else { throw Usage() }
+        let sets = try RecordedSet.all(under: URL(filePath: data)).filter { only == nil || $0.kind == only }
+        guard !sets.isEmpty else { throw AccuracyFailure("there are no recordings of a known kind under \(data)") }
+        let store = try AnswerStore(answers.map { URL(filePath: $0) })
+        defer { store.discard() }
+        for set in sets {
+            try store.write(Self.answer(set), of: set)
+            print("answered \(set.name)")
+        }
+        let rows = try sets.flatMap { try Self.score($0, store: store) }
+        AccuracyTable.print(rows)
+        guard let out else { return }
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        try encoder.encode(rows).write(to: URL(filePath: out), options: .atomic)
+    }
+
+    private static func answer(_ set: RecordedSet) throws -> SetAnswer {
+        switch set.kind {
+        case .market: SetAnswer(market: try MarketTrial(set).answers())
+        case .faults: SetAnswer(rankings: try ServiceTrial(set).faultAnswers())
+        case .cases: SetAnswer(rankings: try ServiceTrial(set).caseAnswers())
+        case .servers: SetAnswer(servers: try ServerTrial(set).answers())
+        }
+    }
+
+    private static func score(_ set: RecordedSet, store: AnswerStore) throws -> [AccuracyRow] {
+        let answer = try store.read(set)
+        return switch set.kind {
+        case .market: MarketScores.rows(answer.market, set: set.name)
+        case .faults: try RankingScores.faults(answer.rankings, set: set)
+        case .cases: try RankingScores.cases(answer.rankings, set: set)
+        case .servers: try ServerScores.rows(answer.servers, set: set)
+        }
+    }
+}
+
+/// Why nothing could be measured.
+struct AccuracyFailure: Error, CustomStringConvertible {
+    let description: String
+
+    init(_ description: String) { self.description = description }
+}
