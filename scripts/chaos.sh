@@ -6,7 +6,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 cd "$root"
 export CHAOS_BUILDER_KILLS=${CHAOS_BUILDER_KILLS:-100} CHAOS_SERVER_KILLS=${CHAOS_SERVER_KILLS:-20}
-export CHAOS_JOINS=${CHAOS_JOINS:-10} CHAOS_HOLD_SECONDS=${CHAOS_HOLD_SECONDS:-50} CHAOS_SEED=${CHAOS_SEED:-1}
+export CHAOS_JOINS=${CHAOS_JOINS:-10} CHAOS_HOLD_SECONDS=${CHAOS_HOLD_SECONDS:-65} CHAOS_SEED=${CHAOS_SEED:-1}
 install_packages
 need_swift
 say "building tests"

@@ -9,7 +9,7 @@ final class IngestCommitter: Sendable {
     /// Transactions tried per job after errors that a second attempt can settle.
     private static let attemptLimit = 4
     /// The longest a transaction may take; a group has no caller whose deadline could count.
-    private static let timeLimit = Duration.seconds(60)
+    private static let timeLimit = Duration.seconds(120)
 
     private let pool: PostgresPool
     private let metrics: IngestMetrics

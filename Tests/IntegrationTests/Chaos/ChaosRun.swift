@@ -19,9 +19,10 @@ enum ChaosRun {
     /// - Parameters:
     ///   - replicas: names of the graph-builders.
     ///   - started: how many of them run from the beginning.
+    ///   - server: one of the test's own; else all tests share one.
     static func withStack<Result>(
         _ plan: ObservationPlan, replicas: [String] = ["graph-builder"], started: Int? = nil,
-        _ body: (Stack) async throws -> Result
+        server: TestCluster? = nil, _ body: (Stack) async throws -> Result
     ) async throws -> Result {
         var options = Stack.Options()
         options.database = "chaos_\(UInt32.random(in: 0 ... .max))"
@@ -30,9 +31,11 @@ enum ChaosRun {
         // Uploads that are answered before they have come in whole, hundreds of them over one connection of HTTP/2, make later
         // ones on it stall. What is looked at here lies behind the door.
         options.allowsHTTP2 = false
+        options.namesServer = server != nil
         // Short, so that what a lost owner held is evaluated again within the patience of a test.
         options.settings = ["LEASE_SECONDS": "2"]
-        let stack = try await Stack.start(try await Self.cluster.value, options)
+        let shared = try await Self.cluster.value
+        let stack = try await Stack.start(server ?? shared, options)
         do {
             for domain in ObservationPlan.bucketMs.keys {
                 let reply = try await stack.put("/v1/domains/\(domain)", plan.profile(domain))

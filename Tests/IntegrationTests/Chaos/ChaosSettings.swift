@@ -7,7 +7,7 @@ import Foundation
 /// | `CHAOS_BUILDER_KILLS` | 4 | 100 | `kill -9` of graph-builder during ingest |
 /// | `CHAOS_SERVER_KILLS` | 2 | 20 | `kill -9` of PostgreSQL, all its processes, during ingest |
 /// | `CHAOS_JOINS` | 2 | 10 | times a second replica joins and leaves |
-/// | `CHAOS_HOLD_SECONDS` | 3 | 50 | how long a transaction that wrote the log first stays open |
+/// | `CHAOS_HOLD_SECONDS` | 3 | 65 | how long a transaction that wrote the log first stays open |
 /// | `CHAOS_SEED` | 1 | 1 | decides the moments |
 enum ChaosSettings {
     static var builderKills: Int { Self.number("CHAOS_BUILDER_KILLS", 4) }

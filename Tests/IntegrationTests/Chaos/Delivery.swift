@@ -13,7 +13,7 @@ final class Delivery: Sendable {
         /// Between two batches of one sender; zero is full rate.
         var pause = Duration.zero
         /// Longest time one batch may take, all attempts together.
-        var patience = Duration.seconds(90)
+        var patience = Duration.seconds(120)
     }
 
     /// What the senders met so far.

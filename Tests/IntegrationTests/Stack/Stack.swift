@@ -21,6 +21,8 @@ final class Stack: Sendable {
         var started: [String]?
         /// False: clients speak HTTP/1.1 only.
         var allowsHTTP2 = true
+        /// True: programs find the server by a name in a file, not by its address.
+        var namesServer = false
         /// Settings all of them get.
         var settings: [String: String] = [:]
     }
@@ -35,6 +37,7 @@ final class Stack: Sendable {
     let options: Options
     let ports: [String: Ports]
     let http: HTTPClient
+    private let serverPort = Mutex(5432)
     private let programs = Mutex<[String: RunningProgram]>([:])
     private let keys = Mutex<[String: String]>([:])
 
@@ -60,7 +63,8 @@ final class Stack: Sendable {
     }
 
     var databaseURL: String {
-        "host=\(self.cluster.socketFolder) user=undercurrent dbname=\(self.options.database)"
+        "host=\(self.cluster.socketFolder) port=\(self.serverPort.withLock { $0 }) user=undercurrent "
+            + "dbname=\(self.options.database)"
     }
     var url: String { "https://localhost:\(self.ports["gateway"]?.http ?? 0)" }
     var caFile: String { self.folder + "/ca.pem" }
@@ -82,6 +86,7 @@ final class Stack: Sendable {
         let stack = Stack(
             folder: folder, cluster: cluster, options: options, ports: ports,
             http: HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration))
+        try stack.nameServer(port: 5432)
         try await stack.createDatabase()
         try await stack.runToEnd("graph-builder", ["migrate"])
         let started = options.started ?? options.programs
@@ -103,6 +108,16 @@ final class Stack: Sendable {
         if !keepsLogs { try? FileManager.default.removeItem(atPath: self.folder) }
     }
 
+    private var serviceFile: String { self.folder + "/services" }
+
+    /// Makes the server's name mean another port.
+    func nameServer(port: Int) throws {
+        self.serverPort.withLock { $0 = port }
+        let lines = ["[undercurrent]"] + self.databaseURL.split(separator: " ").map(String.init)
+        try lines.joined(separator: "\n").appending("\n")
+            .write(toFile: self.serviceFile, atomically: true, encoding: .utf8)
+    }
+
     private func createDatabase() async throws {
         let connection = try await PostgresConnection.connect(
             try PostgresConfiguration(
@@ -114,7 +129,9 @@ final class Stack: Sendable {
     /// Settings of one service; `changes` win.
     func settings(_ name: String, _ changes: [String: String] = [:]) -> [String: String] {
         var settings = [
-            "DATABASE_URL": self.databaseURL + " application_name=\(name)",
+            "DATABASE_URL": (self.options.namesServer ? "service=undercurrent" : self.databaseURL)
+                + " application_name=\(name)",
+            "PGSERVICEFILE": self.serviceFile,
             "HTTP_PORT": "\(self.ports[name]?.http ?? 0)",
             "METRICS_PORT": "\(self.ports[name]?.metrics ?? 0)",
             "CALLER_TOKEN_SECRET_FILE": self.folder + "/caller-secret", "SHUTDOWN_DRAIN_SECONDS": "0",
