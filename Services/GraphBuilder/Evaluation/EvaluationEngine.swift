@@ -102,15 +102,18 @@ actor EvaluationEngine {
         let since = self.profilesSince
         let result = try await self.pool.withConnection { connection in
             let reader = SeriesReader(connection: connection)
-            guard let known else {
+            let page = try await known?.next(connection)
+            guard let page, !page.hasMissedRows else {
                 let tail = try await LogTail.atHorizon(connection)
                 let profiles = try await reader.profiles(since: since)
+                let nodes = try await reader.allNodes()
+                // At the start nothing is in memory yet that could have changed.
+                let touched = page == nil ? [] : nodes.compactMap(\.touched)
                 return (
-                    page: LogTail.Page(touched: [], batches: 0, tail: tail), profiles: profiles,
-                    nodes: try await reader.allNodes(), calls: try await reader.declaredCalls()
+                    page: LogTail.Page(touched: touched, batches: 0, tail: tail), profiles: profiles,
+                    nodes: nodes, calls: try await reader.declaredCalls()
                 )
             }
-            let page = try await known.next(connection)
             // After the log: a profile that was declared before data were sent is seen with them.
             let profiles = try await reader.profiles(since: since)
             return (page: page, profiles: profiles, nodes: [], calls: try await reader.declaredCalls())

@@ -20,6 +20,8 @@ struct LogTail: Sendable {
         var touched: [Touched]
         var batches: Int
         var tail: LogTail
+        /// Rows behind the reader's place were purged before it came to them: anything may have been touched.
+        var hasMissedRows = false
         /// Whether more may be waiting.
         var isFull: Bool { self.batches >= Int(LogTail.pageSize) }
     }
@@ -35,13 +37,19 @@ struct LogTail: Sendable {
     }
 
     func next(_ connection: PostgresConnection) async throws -> Page {
-        let rows = try await connection.query(
-            """
-            SELECT xid::text::bigint, batch_id, node_ids, first_at, last_at FROM ingest_log
-            WHERE xid >= $1::text::xid8 AND (xid > $1::text::xid8 OR batch_id > $2)
-              AND xid < pg_snapshot_xmin(pg_current_snapshot())
-            ORDER BY xid, batch_id LIMIT $3
-            """, [.text(String(self.xid)), .int64(self.batch), .int64(Self.pageSize)])
+        let place: [PostgresValue] = [.text(String(self.xid)), .int64(self.batch)]
+        // The horizon after the rows: what is purged between the two was read.
+        let results = try await connection.pipeline([
+            PostgresQuery(
+                """
+                SELECT xid::text::bigint, batch_id, node_ids, first_at, last_at FROM ingest_log
+                WHERE xid >= $1::text::xid8 AND (xid > $1::text::xid8 OR batch_id > $2)
+                  AND xid < pg_snapshot_xmin(pg_current_snapshot())
+                ORDER BY xid, batch_id LIMIT $3
+                """, place + [.int64(Self.pageSize)]),
+            PostgresQuery("SELECT (xid, batch_id) > ($1::text::xid8, $2) FROM ingest_log_horizon", place),
+        ])
+        let rows = results[0]
         var tail = self
         var spans: [NodeID: Touched] = [:]
         for row in rows {
@@ -57,7 +65,9 @@ struct LogTail: Sendable {
                 }
             }
         }
-        return Page(touched: spans.values.sorted { $0.node < $1.node }, batches: rows.count, tail: tail)
+        return Page(
+            touched: spans.values.sorted { $0.node < $1.node }, batches: rows.count, tail: tail,
+            hasMissedRows: try results[1].column(Bool.self).first ?? false)
     }
 
     /// Newest times in what was not taken yet, running transactions aside, by domain.

@@ -12,6 +12,12 @@ struct SeriesReader: Sendable {
         /// Oldest and newest observation; nil while there is none.
         var firstMs: Int64?
         var lastMs: Int64?
+
+        /// As if all of its observations had just come.
+        var touched: LogTail.Touched? {
+            guard let firstMs, let lastMs else { return nil }
+            return LogTail.Touched(node: self.id, firstMs: firstMs, lastMs: lastMs)
+        }
     }
 
     /// Whole buckets of one node: times in `fromMs ..< toMs`.

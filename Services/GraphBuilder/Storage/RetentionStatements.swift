@@ -47,11 +47,19 @@ enum RetentionStatements {
                 """)
     }
 
-    /// Nobody reads behind the running transactions.
+    /// Nobody reads behind the running transactions. Readers that are slower than that learn from the horizon what they missed.
     static let purgeLog: PostgresStatement = """
-        DELETE FROM ingest_log WHERE ctid = ANY (ARRAY(
-            SELECT ctid FROM ingest_log WHERE created_at < now() - $1 * interval '1 second'
-              AND xid < pg_snapshot_xmin(pg_current_snapshot()) LIMIT $2))
+        WITH gone AS (
+            DELETE FROM ingest_log WHERE ctid = ANY (ARRAY(
+                SELECT ctid FROM ingest_log WHERE created_at < now() - $1 * interval '1 second'
+                  AND xid < pg_snapshot_xmin(pg_current_snapshot()) LIMIT $2))
+            RETURNING xid, batch_id
+        ), moved AS (
+            UPDATE ingest_log_horizon h SET xid = newest.xid, batch_id = newest.batch_id
+            FROM (SELECT xid, batch_id FROM gone ORDER BY xid DESC, batch_id DESC LIMIT 1) newest
+            WHERE (newest.xid, newest.batch_id) > (h.xid, h.batch_id)
+        )
+        SELECT FROM gone
         """
 
     /// Each takes domains, the times before which they keep nothing, and the most rows to delete.

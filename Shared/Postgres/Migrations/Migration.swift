@@ -21,7 +21,8 @@ public struct Migration: Sendable, Hashable {
     /// All of them, in order: one file each in Migrations/SQL, embedded in the program. (The generated names lose their first
     /// digit to an underscore.)
     public static let all: [Migration] = [
-        Migration(number: 1, name: "start", embedded: PackageResources._001_start_sql)
+        Migration(number: 1, name: "start", embedded: PackageResources._001_start_sql),
+        Migration(number: 2, name: "log-horizon", embedded: PackageResources._002_log_horizon_sql),
     ]
 
     private init(number: Int, name: String, embedded bytes: [UInt8]) {

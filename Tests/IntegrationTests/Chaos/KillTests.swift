@@ -61,7 +61,8 @@ extension ProcessTests {
                     try await evidence.difference()
                         == Evidence.Difference(missing: 0, unexpected: 0, logged: Int64(plan.rows)))
                 #expect(try await evidence.answersApart() == 0)
-                #expect(try await evidence.settled() == expected.graphs)
+                // As patient as with the undisturbed run, which works as much.
+                #expect(try await evidence.settled(seconds: 600) == expected.graphs)
                 print("\(kills) kills, refusals by status \(tally.refusals), answers given again: \(tally.replays)")
             }
         }
