@@ -1,8 +1,4 @@
 import AsyncHTTPClient
-import Hummingbird
-import HummingbirdCore
-import HummingbirdHTTP2
-import HummingbirdTLS
 import Logging
 import Metrics
 import Model
@@ -19,13 +15,14 @@ struct Gateway: Sendable {
     let tokens: JWTAuthority?
     let health: HealthCheck
     let client: HTTPClient
-    let application: Application<Door>
+    let certificates: ServerCertificates
+    let listener: PublicListener
 
     /// - Parameters:
     ///   - isDraining: whether the service has begun to stop, so that `/readyz` turns before the listener does.
     ///   - onRunning: is told the channel of the listener.
     init(
-        settings: GatewaySettings, pool: PostgresPool, logger: Logger,
+        settings: GatewaySettings, pool: PostgresPool, logger: Logger, accessLog: AccessLog,
         metrics: any MetricsFactory = MetricsSystem.factory, tracer: TraceRecorder = TraceRecorder(),
         isDraining: @escaping @Sendable () -> Bool = { false },
         onRunning: @escaping @Sendable (any Channel) async -> Void = { _ in }
@@ -37,79 +34,47 @@ struct Gateway: Sendable {
         if let jwt = settings.jwt {
             tokens = try await JWTAuthority(path: jwt.keySetFile, rules: jwt.rules, logger: logger)
         }
-        let openAPI = try OpenAPIDocument.json()
         let client = HTTPClient(
-            eventLoopGroup: MultiThreadedEventLoopGroup.singleton,
-            configuration: Self.clientConfiguration(settings.door))
+            eventLoopGroup: MultiThreadedEventLoopGroup.singleton, configuration: Self.clientConfiguration())
         let inFlight = InFlight(limit: settings.door.inFlightLimit)
         let health = HealthCheck(
             pool: pool, directory: directory, client: client, activeRequests: { inFlight.count },
             isDraining: isDraining)
-        let registry = ConnectionRegistry()
-        let door = Door(
-            settings: settings.door, registry: registry,
+        let core = DoorCore(
+            settings: settings.door,
             gatekeeper: Gatekeeper(
                 keys: authority, tokens: tokens, callers: RateLimiter(policy: settings.door.callerPolicy),
                 strangers: RateLimiter(policy: settings.door.peerPolicy)),
-            proxy: Proxy(client: client, directory: directory),
-            mint: CallerTokenMint(secret: settings.callerTokenSecret),
+            directory: directory, mint: CallerTokenMint(secret: settings.callerTokenSecret),
             own: OwnRoutes(
                 health: health, keys: APIKeyRoutes(store: store, authority: authority, logger: logger),
-                openAPI: openAPI),
-            metrics: GatewayMetrics(factory: metrics), inFlight: inFlight, tracer: tracer, logger: logger)
+                openAPI: try OpenAPIDocument.json()),
+            metrics: GatewayMetrics(factory: metrics), inFlight: inFlight, tracer: tracer, accessLog: accessLog,
+            logger: logger)
         self.directory = directory
         self.authority = authority
         self.tokens = tokens
         self.health = health
         self.client = client
-        self.application = try Self.application(
-            settings: settings, door: door, registry: registry, logger: logger, onRunning: onRunning)
+        self.certificates = try ServerCertificates(
+            settings.tls, files: settings.tlsFiles, logger: logger, metrics: metrics)
+        self.listener = try await PublicListener(
+            settings: settings, core: core, certificates: self.certificates, logger: logger, onRunning: onRunning)
     }
 
     /// In start order; they stop in reverse.
     var services: [any Service] {
-        var services: [any Service] = [UpstreamClientService(client: self.client), self.directory]
+        var services: [any Service] = [UpstreamClientService(client: self.client), self.directory, self.certificates]
         if let tokens { services.append(tokens) }
-        services.append(self.application)
+        services.append(self.listener)
         return services
     }
 
-    private static func application(
-        settings: GatewaySettings, door: Door, registry: ConnectionRegistry, logger: Logger,
-        onRunning: @escaping @Sendable (any Channel) async -> Void
-    ) throws -> Application<Door> {
-        let limits = ConnectionGuard.Limits(requestMs: settings.door.requestMs, bodyStallMs: settings.door.bodyStallMs)
-        let headers = HTTP1Channel.Configuration.DecoderConfiguration(
-            maxHeaderFieldSize: settings.door.headerLimit, maxHeaderListSize: settings.door.headerLimit,
-            maxHeaderFieldCount: 128)
-        let streams = HTTP1Channel.Configuration(
-            additionalChannelHandlers: [ConnectionGuard(limits: limits, registry: registry)],
-            idleTimeout: .seconds(Int64(settings.door.idleSeconds)), httpDecoderConfiguration: headers)
-        let server = try HTTPServerBuilder.http2Upgrade(
-            tlsConfiguration: settings.tls,
-            configuration: HTTP2ChannelConfiguration(
-                idleTimeout: .seconds(settings.door.idleSeconds), gracefulCloseTimeout: .seconds(10),
-                streamConfiguration: streams))
-        // The framework's own lines are about its inside; the access log is ours.
-        var quiet = logger
-        quiet.logLevel = max(logger.logLevel, .notice)
-        return Application(
-            responder: door, server: server,
-            configuration: ApplicationConfiguration(
-                address: .hostname(settings.host, port: settings.port), serverName: nil,
-                availableConnectionsDelegate: MaximumAvailableConnections(settings.door.connectionLimit)),
-            onServerRunning: onRunning, logger: quiet)
-    }
-
-    private static func clientConfiguration(_ door: DoorSettings) -> HTTPClient.Configuration {
+    /// For asking replicas how they are.
+    private static func clientConfiguration() -> HTTPClient.Configuration {
         var configuration = HTTPClient.Configuration(
             redirectConfiguration: .disallow,
-            timeout: .init(
-                connect: .seconds(1), read: .milliseconds(Int64(door.requestMs)),
-                write: .milliseconds(Int64(door.requestMs))),
-            connectionPool: .init(idleTimeout: .seconds(30), concurrentHTTP1ConnectionsPerHostSoftLimit: 256),
-            decompression: .disabled)
-        // Try another replica at once instead of waiting for this one.
+            timeout: .init(connect: .seconds(1), read: .seconds(1)), decompression: .disabled)
         configuration.connectionPool.retryConnectionEstablishment = false
         configuration.httpVersion = .http1Only
         // The client would add a second traceparent beside ours.

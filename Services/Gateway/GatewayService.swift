@@ -3,6 +3,7 @@ import Logging
 import Model
 import NIOCore
 import ServiceRuntime
+import Telemetry
 
 /// The gateway as a service: its keys, and how it is put together from them.
 enum GatewayService: ServiceDefinition {
@@ -64,7 +65,11 @@ enum GatewayService: ServiceDefinition {
         let gateway: Gateway
         do {
             gateway = try await Gateway(
-                settings: settings, pool: host.database, logger: host.logger, metrics: host.metrics,
+                settings: settings, pool: host.database, logger: host.logger,
+                accessLog: AccessLog(
+                    service: Self.name, format: host.settings.logFormat ?? LogSettings(service: Self.name).format,
+                    isOn: host.settings.logLevel <= .info, metrics: host.metrics),
+                metrics: host.metrics,
                 tracer: host.tracer, isDraining: { host.health.isDraining },
                 onRunning: { channel in
                     host.listener.set(host: settings.host, port: channel.localAddress?.port ?? 0)
@@ -122,7 +127,9 @@ extension GatewaySettings {
         }
         guard faults.isEmpty, let certificate, let key, let secretFile else { throw SettingsError(faults: faults) }
         do throws(TLSFiles.Refusal) {
-            self.tls = try TLSFiles.configuration(certificateFile: certificate, keyFile: key)
+            let files = TLSFiles.Pair(certificateFile: certificate, keyFile: key)
+            self.tls = try files.configuration()
+            self.tlsFiles = files
         } catch {
             throw SettingsError(faults: [error.description])
         }

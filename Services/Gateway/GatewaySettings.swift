@@ -13,6 +13,8 @@ struct GatewaySettings: Sendable {
     /// 0: any free port.
     var port: Int
     var tls: TLSConfiguration
+    /// The files it came from, to be read again when they change; nil: never.
+    var tlsFiles: TLSFiles.Pair?
     /// What caller tokens are signed with; asked each time, so that it can be rotated.
     var callerTokenSecret: @Sendable () -> SymmetricKey?
     var jwt: JWT?

@@ -1,5 +1,5 @@
-import HTTPTypes
 import Model
+import NIOCore
 import Testing
 
 @testable import Gateway
@@ -137,11 +137,11 @@ struct RateLimitFieldsTests {
     func fields() {
         let policy = GCRA(burst: 1_000, refillPerSecond: 1_000)
         var arrival = Int64.min
-        var fields = HTTPFields()
+        var lines = ByteBuffer()
         let first = policy.admit(&arrival, now: 0)
-        RateLimitFields.set(first, of: policy, named: "caller", on: &fields)
-        #expect(fields[RateLimitFields.policy] == "\"caller\";q=1000;w=1")
-        #expect(fields[RateLimitFields.state] == "\"caller\";r=999;t=1")
+        RateLimitFields.writeState(first, named: "caller", into: &lines)
+        #expect(RateLimitFields.policyLine(policy, named: "caller") == "ratelimit-policy: \"caller\";q=1000;w=1\r\n")
+        #expect(String(buffer: lines) == "ratelimit: \"caller\";r=999;t=1\r\n")
         for _ in 0..<999 { _ = policy.admit(&arrival, now: 0) }
         let refused = policy.admit(&arrival, now: 0)
         let problem = RateLimitFields.problem(refused, of: policy, whose: "A caller")

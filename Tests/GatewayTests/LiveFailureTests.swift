@@ -118,6 +118,30 @@ struct LiveFailureTests {
         }
     }
 
+    @Test("hundreds of early refusals of large bodies on one HTTP/2 connection leave room for later uploads")
+    func earlyRefusals() async throws {
+        try await LiveGateway.with {
+            $0.door.bodyStallMs = 3_000
+        } _: { live in
+            let key = try await live.key()
+            func upload() async throws -> Answer {
+                try await live.send(
+                    "POST", "/v1/observations", key: key,
+                    body: .bytes(ByteBuffer(repeating: 0x20, count: 200_000)), http2: true)
+            }
+            try await live.pool.query("UPDATE replicas SET address = '127.0.0.1:1' WHERE service = 'graph-builder'")
+            try await live.gateway.directory.refresh()
+            for _ in 0..<600 { #expect(try await upload().status == 503) }
+            try await live.pool.query(
+                "UPDATE replicas SET address = $1 WHERE service = 'graph-builder'",
+                [.text("127.0.0.1:\(live.builderPort)")])
+            try await live.gateway.directory.refresh()
+            for _ in 0..<10 { #expect(try await upload().status == 200) }
+        }
+    }
+
+    private typealias Answer = LiveGateway.Answer
+
     @Test("a client that goes away cancels the work behind the gateway", arguments: [false, true])
     func clientGone(http2: Bool) async throws {
         try await LiveGateway.with { live in

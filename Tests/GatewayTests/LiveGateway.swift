@@ -10,6 +10,7 @@ import NIOSSL
 import Postgres
 import ServiceLifecycle
 import Synchronization
+import Telemetry
 import TestSupport
 
 @testable import Gateway
@@ -42,6 +43,7 @@ struct LiveGateway: Sendable {
         var settings = GatewaySettings(
             host: "127.0.0.1", port: 0,
             tls: try TLSFiles.configuration(certificateFile: pair.certificate, keyFile: pair.key),
+            tlsFiles: TLSFiles.Pair(certificateFile: pair.certificate, keyFile: pair.key),
             callerTokenSecret: { Self.secret }, jwt: nil, fallback: [:], door: DoorSettings())
         change(&settings)
         let final = settings
@@ -62,7 +64,8 @@ struct LiveGateway: Sendable {
         let causes = FakeService(name: "causes")
         let ports = Ports()
         let gateway = try await Gateway(
-            settings: settings, pool: pool, logger: logger, onRunning: { await ports.set("gateway", $0) })
+            settings: settings, pool: pool, logger: logger, accessLog: log.accessLog,
+            onRunning: { await ports.set("gateway", $0) })
         let http1 = try Self.client(certificate: certificate, version: .http1Only)
         let http2 = try Self.client(certificate: certificate, version: .automatic)
         let result: Result<Void, any Error>
@@ -79,7 +82,7 @@ struct LiveGateway: Sendable {
                         [.text(service), .text(service), .text("127.0.0.1:\(port)")])
                 }
                 try await gateway.directory.refresh()
-                group.addTask { try await gateway.application.run() }
+                group.addTask { try await gateway.listener.run() }
                 let live = LiveGateway(
                     port: try await ports.wait("gateway"), folder: folder, certificate: certificate, pool: pool,
                     gateway: gateway, builder: builder, causes: causes, builderPort: builderPort, http1: http1,
@@ -165,6 +168,7 @@ actor Ports {
 struct LogLines: LogHandler {
     private final class Store: Sendable {
         let lines = Mutex<[(message: String, metadata: Logger.Metadata)]>([])
+        let access = Mutex(ByteBuffer())
     }
 
     private let store = Store()
@@ -180,9 +184,20 @@ struct LogLines: LogHandler {
         self.store.lines.withLock { $0.append((event.message.description, event.metadata ?? [:])) }
     }
 
-    var access: [Logger.Metadata] {
-        self.store.lines.withLock { $0.filter { $0.message == "access" }.map(\.metadata) }
+    /// A log whose lines come here.
+    var accessLog: AccessLog {
+        AccessLog(service: "gateway", format: .json, isOn: true) { batch in
+            self.store.access.withLock { _ = $0.writeImmutableBuffer(batch) }
+        }
     }
 
-    var text: String { self.store.lines.withLock { "\($0)" } }
+    /// The fixed fields of every line so far.
+    var access: [[String: String]] {
+        struct Line: Decodable { let metadata: [String: String] }
+        return self.store.access.withLock { String(buffer: $0) }.split(separator: "\n").compactMap {
+            (try? JSONDecoder().decode(Line.self, from: Data($0.utf8)))?.metadata
+        }
+    }
+
+    var text: String { self.store.lines.withLock { "\($0)" } + self.store.access.withLock { String(buffer: $0) } }
 }

@@ -48,6 +48,7 @@ struct LiveTests {
                 #expect(token.caller == "caller-\(key.id)")
                 #expect(token.scopes == [.read, .ingest])
             }
+            try await LiveFailureTests.eventually { live.log.access.count == 2 }
             let line = try #require(live.log.access.last)
             #expect(Set(line.keys).isSuperset(of: ["route", "status", "durationUs", "caller", "traceId", "upstream"]))
             #expect(!live.log.text.contains(key.secret))

@@ -49,6 +49,29 @@ final class APIKeyAuthority: Sendable {
         }
     }
 
+    /// The verdict on `key` when memory has it; nil: ``caller(presenting:wallClock:)`` must ask the database.
+    func remembered(_ key: APIKeyText, wallClock: Timestamp) -> Result<Caller, Problem>? {
+        let now = self.now()
+        let (answer, isPaused) = self.state.withLock { ($0.cache.answer(id: key.id, now: now), now < $0.pausedUntil) }
+        let row: APIKeyRecord
+        switch answer {
+        case .row(let known): row = known
+        case .rowAndRefresh(let known):
+            if !isPaused { _ = self.task(id: key.id, now: now) }
+            row = known
+        case .askFallingBack(let known):
+            guard isPaused else { return nil }
+            row = known
+        case .absent: return .failure(APIKeyRecord.unknown)
+        case .ask: return nil
+        }
+        do throws(Problem) {
+            return .success(try row.caller(presenting: key, now: wallClock))
+        } catch {
+            return .failure(error)
+        }
+    }
+
     /// - Throws: 401 for a key that is not valid, 503 when that cannot be found out now.
     func caller(presenting key: APIKeyText, wallClock: Timestamp) async throws(Problem) -> Caller {
         guard let row = try await self.row(id: key.id) else { throw APIKeyRecord.unknown }

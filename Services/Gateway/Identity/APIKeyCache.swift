@@ -11,8 +11,8 @@ struct APIKeyCache: Sendable {
     /// Rows remembered, and absences remembered, at most: each kind has its own room, so a flood of unknown ids cannot
     /// push out the keys of real callers.
     let capacity: Int
-    private var rows: BoundedMap<APIKeyRecord>
-    private var absences: BoundedMap<Bool>
+    private var rows: BoundedMap<String, APIKeyRecord>
+    private var absences: BoundedMap<String, Bool>
 
     init(capacity: Int) {
         self.capacity = capacity
@@ -67,10 +67,10 @@ struct APIKeyCache: Sendable {
 }
 
 /// A map that drops its oldest entry when it is full: two generations, so every operation costs O(1).
-struct BoundedMap<Value: Sendable>: Sendable {
+struct BoundedMap<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     let capacity: Int
-    private var young: [String: (value: Value, at: Int64)] = [:]
-    private var old: [String: (value: Value, at: Int64)] = [:]
+    private var young: [Key: (value: Value, at: Int64)] = [:]
+    private var old: [Key: (value: Value, at: Int64)] = [:]
 
     init(capacity: Int) {
         precondition(capacity >= 2, "two generations need room for two")
@@ -79,9 +79,9 @@ struct BoundedMap<Value: Sendable>: Sendable {
 
     var count: Int { self.young.count + self.old.count }
 
-    subscript(key: String) -> (value: Value, at: Int64)? { self.young[key] ?? self.old[key] }
+    subscript(key: Key) -> (value: Value, at: Int64)? { self.young[key] ?? self.old[key] }
 
-    mutating func set(_ key: String, _ value: Value, at: Int64) {
+    mutating func set(_ key: Key, _ value: Value, at: Int64) {
         self.old.removeValue(forKey: key)
         self.young[key] = (value, at)
         guard self.young.count >= self.capacity / 2 else { return }
@@ -89,7 +89,7 @@ struct BoundedMap<Value: Sendable>: Sendable {
         self.young = [:]
     }
 
-    mutating func remove(_ key: String) {
+    mutating func remove(_ key: Key) {
         self.young.removeValue(forKey: key)
         self.old.removeValue(forKey: key)
     }

@@ -2,7 +2,7 @@ import Model
 
 /// Who sent a request, once the credential has been checked.
 struct Caller: Hashable, Sendable {
-    enum Credential: String, Sendable { case apiKey, jwt }
+    enum Credential: String, Sendable { case apiKey, jwt, certificate }
 
     /// At most 128 characters, printable (the rule of ``Name``).
     let name: String
@@ -10,7 +10,21 @@ struct Caller: Hashable, Sendable {
     let credential: Credential
     /// Id of the API key; nil for a JWT.
     let keyID: String?
-
     /// One bucket per caller and kind of credential: two issuers of names do not spend each other's tokens.
-    var limitKey: String { "\(self.credential.rawValue)/\(self.name)" }
+    let limitKey: String
+
+    init(name: String, scopes: Set<Scope>, credential: Credential, keyID: String?) {
+        self.name = name
+        self.scopes = scopes
+        self.credential = credential
+        self.keyID = keyID
+        self.limitKey = "\(credential.rawValue)/\(name)"
+    }
+
+    /// The scopes as one number: bit n for the n-th of all.
+    var scopeBits: UInt8 {
+        var bits: UInt8 = 0
+        for (index, scope) in Scope.allCases.enumerated() where self.scopes.contains(scope) { bits |= 1 << index }
+        return bits
+    }
 }

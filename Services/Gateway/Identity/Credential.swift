@@ -1,4 +1,3 @@
-import HTTPTypes
 import Model
 
 /// The credential a request carries, as text, before anything is believed about it.
@@ -8,9 +7,9 @@ enum Credential: Hashable, Sendable {
     case jwt(String)
 
     /// - Throws: 401 for a credential that cannot be one of ours, 400 for several.
-    static func read(_ fields: HTTPFields) throws(Problem) -> Credential {
-        let keys = fields[values: .apiKey]
-        let authorizations = fields[values: .authorization]
+    static func read(_ fields: FieldBlock) throws(Problem) -> Credential {
+        let keys = fields.values(.apiKey)
+        let authorizations = fields.values(.authorization)
         guard keys.count + authorizations.count <= 1 else {
             throw Problem(.invalidRequest, detail: "Send one credential: X-API-Key or Authorization.")
         }

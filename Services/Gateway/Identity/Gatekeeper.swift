@@ -1,4 +1,3 @@
-import HTTPTypes
 import Model
 
 /// Identity and limits of one request: which credential it carries, whether that is good, and whose tokens it spends.
@@ -11,6 +10,14 @@ struct Gatekeeper: Sendable {
     let callers: RateLimiter
     let strangers: RateLimiter
 
+    /// What can be said at once about who sends a request.
+    enum Verdict: Sendable {
+        case known(Caller)
+        case refused(Problem)
+        /// The database must be asked: ``confirm(_:peer:nowMs:)``.
+        case ask(APIKeyText)
+    }
+
     var callerPolicy: GCRA { self.callers.policy }
 
     func admitStranger(_ peer: String) throws(Problem) {
@@ -20,27 +27,43 @@ struct Gatekeeper: Sendable {
 
     func spend(_ caller: Caller) -> GCRA.Decision { self.callers.admit(caller.limitKey) }
 
-    func identify(_ fields: HTTPFields, peer: String) async throws(Problem) -> Caller {
+    /// - Parameter nowMs: wall clock, milliseconds since 1970.
+    func identify(_ fields: FieldBlock, peer: String, nowMs: Int64) -> Verdict {
         do throws(Problem) {
+            let now = Timestamp(milliseconds: nowMs)
             switch try Credential.read(fields) {
             case .none:
                 throw Problem(
                     .unauthenticated, detail: "Send an API key (X-API-Key or Authorization: Bearer) or a JWT.")
             case .apiKey(let key):
+                if let remembered = self.keys.remembered(key, wallClock: now) { return .known(try remembered.get()) }
                 if self.keys.isUnknown(key) { try self.requireRoom(peer) }
-                return try await self.keys.caller(
-                    presenting: key, wallClock: Timestamp(milliseconds: WallClock.milliseconds()))
+                return .ask(key)
             case .jwt(let token):
                 guard let tokens else { throw Problem(.unauthenticated, detail: "Only API keys are accepted here.") }
-                if !tokens.isKnown(token) { try self.requireRoom(peer) }
-                return try tokens.caller(
-                    presenting: token, wallClock: Timestamp(milliseconds: WallClock.milliseconds()))
+                if let remembered = tokens.remembered(token, wallClock: now) { return .known(try remembered.get()) }
+                try self.requireRoom(peer)
+                return .known(try tokens.caller(presenting: token, wallClock: now))
             }
         } catch {
-            // A failed attempt costs its address a token; when there is none left, that is the answer.
-            if error.status == 401 || error.status == 400 { try self.admitStranger(peer) }
-            throw error
+            return .refused(self.charged(error, peer: peer))
         }
+    }
+
+    /// Asks the database about a key that memory does not know well enough.
+    func confirm(_ key: APIKeyText, peer: String, nowMs: Int64) async throws(Problem) -> Caller {
+        do throws(Problem) {
+            return try await self.keys.caller(presenting: key, wallClock: Timestamp(milliseconds: nowMs))
+        } catch {
+            throw self.charged(error, peer: peer)
+        }
+    }
+
+    /// A failed attempt costs its address a token; when there is none left, that is the answer.
+    private func charged(_ problem: Problem, peer: String) -> Problem {
+        guard problem.status == 401 || problem.status == 400 else { return problem }
+        let decision = self.strangers.admit(peer)
+        return decision.isAdmitted ? problem : self.refusal(decision)
     }
 
     private func requireRoom(_ peer: String) throws(Problem) {

@@ -17,7 +17,7 @@ final class JWTAuthority: Sendable {
         var contents: [UInt8]
         /// Counts the key sets, so that a verdict under an old one is not kept under its successor.
         var generation = 0
-        var verified = BoundedMap<[String: StrictJSON]>(capacity: JWTAuthority.cacheCapacity)
+        var verified = BoundedMap<TokenDigest, JWTRules.Believed>(capacity: JWTAuthority.cacheCapacity)
     }
 
     private let path: String
@@ -39,27 +39,29 @@ final class JWTAuthority: Sendable {
     func caller(presenting token: String, wallClock: Timestamp) throws(Problem) -> Caller {
         let seconds = Double(wallClock.milliseconds) / 1_000
         guard token.utf8.count <= JWTRules.lengthLimit else { throw JWTRules.refused("is too long") }
-        let digest = Self.digest(token)
+        let digest = TokenDigest(token)
         let (keys, generation, known) = self.state.withLock { ($0.keys, $0.generation, $0.verified[digest]?.value) }
-        if let known { return try self.rules.caller(known, now: seconds) }
+        if let known { return try known.caller(now: seconds) }
         let parts = try JWTRules.parts(token)
         guard keys.verifies(parts) else { throw JWTRules.refused("is not signed by a known key") }
-        let caller = try self.rules.caller(parts.claims, now: seconds)
+        let believed = try self.rules.believe(parts.claims)
+        let caller = try believed.caller(now: seconds)
         self.state.withLock { state in
-            if state.generation == generation { state.verified.set(digest, parts.claims, at: 0) }
+            if state.generation == generation { state.verified.set(digest, believed, at: 0) }
         }
         return caller
     }
 
-    /// Whether the signature of exactly this token has been checked before.
-    func isKnown(_ token: String) -> Bool {
-        guard token.utf8.count <= JWTRules.lengthLimit else { return false }
-        let digest = Self.digest(token)
-        return self.state.withLock { $0.verified[digest] != nil }
-    }
-
-    private static func digest(_ token: String) -> String {
-        SHA256.hash(data: Data(token.utf8)).withUnsafeBytes { Base64URL.encode(Data($0)) }
+    /// The caller of a token whose signature has been checked before; nil when it has not.
+    func remembered(_ token: String, wallClock: Timestamp) -> Result<Caller, Problem>? {
+        guard token.utf8.count <= JWTRules.lengthLimit else { return nil }
+        let digest = TokenDigest(token)
+        guard let known = self.state.withLock({ $0.verified[digest]?.value }) else { return nil }
+        do throws(Problem) {
+            return .success(try known.caller(now: Double(wallClock.milliseconds) / 1_000))
+        } catch {
+            return .failure(error)
+        }
     }
 
     var keyIDs: [String] { self.state.withLock { $0.keys.ids } }
@@ -97,5 +99,30 @@ extension JWTAuthority: Service {
                 await self.reload()
             }
         }
+    }
+}
+
+/// SHA-256 of a token: what is remembered instead of the token itself.
+struct TokenDigest: Hashable, Sendable {
+    private let words: (UInt64, UInt64, UInt64, UInt64)
+
+    init(_ token: String) {
+        var token = token
+        let digest = token.withUTF8 { SHA256.hash(data: UnsafeRawBufferPointer($0)) }
+        self.words = digest.withUnsafeBytes { bytes in
+            (
+                bytes.loadUnaligned(fromByteOffset: 0, as: UInt64.self),
+                bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self),
+                bytes.loadUnaligned(fromByteOffset: 16, as: UInt64.self),
+                bytes.loadUnaligned(fromByteOffset: 24, as: UInt64.self)
+            )
+        }
+    }
+
+    static func == (left: TokenDigest, right: TokenDigest) -> Bool { left.words == right.words }
+
+    func hash(into hasher: inout Hasher) {
+        // The bits of a digest are as good as random: eight of its bytes are enough to find it.
+        hasher.combine(self.words.0)
     }
 }

@@ -51,25 +51,43 @@ struct JWTRules: Hashable, Sendable {
         return Parts(keyID: keyID, algorithm: algorithm, claims: claims, signed: signed, signature: Array(signature))
     }
 
-    /// Checks the claims of a token whose signature holds.
-    /// - Parameter now: seconds since 1970.
-    func caller(_ claims: [String: StrictJSON], now: Double) throws(Problem) -> Caller {
+    /// A token whose signature and claims hold, but for the time.
+    struct Believed: Hashable, Sendable {
+        let caller: Caller
+        /// Seconds since 1970, leeway included.
+        let from: Double
+        let until: Double
+
+        /// - Parameter now: seconds since 1970.
+        func caller(now: Double) throws(Problem) -> Caller {
+            guard now < self.until else { throw Problem(.credentialExpired, detail: "The token has expired.") }
+            guard now >= self.from else { throw JWTRules.refused("is not valid yet (nbf)") }
+            return self.caller
+        }
+    }
+
+    /// Checks the claims of a token whose signature holds, all but whether it is valid at this moment.
+    func believe(_ claims: [String: StrictJSON]) throws(Problem) -> Believed {
         guard claims["iss"]?.text == self.issuer else { throw Self.refused("has another issuer") }
         let audiences = claims["aud"]?.list?.compactMap(\.text) ?? claims["aud"]?.text.map { [$0] } ?? []
         guard audiences.contains(self.audience) else { throw Self.refused("is for another audience") }
         guard let expiry = claims["exp"]?.double else { throw Self.refused("must expire (exp)") }
-        guard now < expiry + Self.leewaySeconds else {
-            throw Problem(.credentialExpired, detail: "The token has expired.")
-        }
+        var from = -Double.infinity
         if let start = claims["nbf"] {
-            guard let start = start.double, now >= start - Self.leewaySeconds else {
-                throw Self.refused("is not valid yet (nbf)")
-            }
+            guard let start = start.double else { throw Self.refused("is not valid yet (nbf)") }
+            from = start - Self.leewaySeconds
         }
         guard let subject = claims["sub"]?.text, (try? Name.validate(subject, field: "sub")) != nil else {
             throw Self.refused("must name its subject (sub) in 1 to \(Name.lengthLimit) characters")
         }
-        return Caller(name: subject, scopes: Self.scopes(claims), credential: .jwt, keyID: nil)
+        let caller = Caller(name: subject, scopes: Self.scopes(claims), credential: .jwt, keyID: nil)
+        return Believed(caller: caller, from: from, until: expiry + Self.leewaySeconds)
+    }
+
+    /// The caller of claims whose signature holds.
+    /// - Parameter now: seconds since 1970.
+    func caller(_ claims: [String: StrictJSON], now: Double) throws(Problem) -> Caller {
+        try self.believe(claims).caller(now: now)
     }
 
     /// `scope`, separated by spaces, or `scopes`, an array; names we do not know belong to others and are passed over.

@@ -1,16 +1,26 @@
-import HTTPTypes
 import Model
+import NIOCore
 
 /// The rate limit as header fields: draft-ietf-httpapi-ratelimit-headers-11. The names stand only here.
 enum RateLimitFields {
-    static let policy = HTTPField.Name.known("RateLimit-Policy")
-    static let state = HTTPField.Name.known("RateLimit")
+    static let policyName = "ratelimit-policy"
+    static let stateName = "ratelimit"
 
-    /// `"caller";q=1000;w=1` and `"caller";r=999;t=1`: quota of a window of w seconds, remaining, seconds until full.
-    static func set(_ decision: GCRA.Decision, of policy: GCRA, named name: String, on fields: inout HTTPFields) {
-        fields[Self.policy] = "\"\(name)\";q=\(policy.burst);w=\(policy.windowSeconds)"
-        fields[Self.state] =
-            "\"\(name)\";r=\(decision.remaining);t=\(Self.wholeSeconds(decision.resetNanoseconds))"
+    /// `ratelimit-policy: "caller";q=1000;w=1`: quota of a window of w seconds. The same for every answer.
+    static func policyLine(_ policy: GCRA, named name: String) -> String {
+        "\(Self.policyName): \"\(name)\";q=\(policy.burst);w=\(policy.windowSeconds)\r\n"
+    }
+
+    /// `ratelimit: "caller";r=999;t=1`: what remains, and seconds until it is full.
+    static func writeState(_ decision: GCRA.Decision, named name: String, into buffer: inout ByteBuffer) {
+        buffer.writeString(Self.stateName)
+        buffer.writeStaticString(": \"")
+        buffer.writeString(name)
+        buffer.writeStaticString("\";r=")
+        buffer.writeDecimal(decision.remaining)
+        buffer.writeStaticString(";t=")
+        buffer.writeDecimal(Int(Self.wholeSeconds(decision.resetNanoseconds)))
+        buffer.writeStaticString("\r\n")
     }
 
     /// The refusal of `decision`: its `retryAfter` is the time after which one more request is admitted.

@@ -1,5 +1,4 @@
 import Foundation
-import HTTPTypes
 import Logging
 import Model
 import NIOCore
@@ -45,7 +44,7 @@ struct APIKeyRoutes: Sendable {
         let expiresInDays: Int?
     }
 
-    func answer(_ call: OwnRoutes.Call) async throws(Problem) -> UpstreamAnswer {
+    func answer(_ call: OwnRoutes.Call) async throws(Problem) -> OwnAnswer {
         do {
             switch call.route.method {
             case .get: return try await self.list(call)
@@ -64,7 +63,7 @@ struct APIKeyRoutes: Sendable {
         }
     }
 
-    private func list(_ call: OwnRoutes.Call) async throws -> UpstreamAnswer {
+    private func list(_ call: OwnRoutes.Call) async throws -> OwnAnswer {
         var cursor = ""
         var limit = 100
         for pair in call.query?.split(separator: "&", maxSplits: 16) ?? [] {
@@ -84,11 +83,10 @@ struct APIKeyRoutes: Sendable {
             Page(items: records.map { Item($0) }, nextCursor: records.count == limit ? records.last?.id : nil))
     }
 
-    private func create(_ call: OwnRoutes.Call) async throws -> UpstreamAnswer {
-        guard case .collect(let limit) = call.plan else {
+    private func create(_ call: OwnRoutes.Call) async throws -> OwnAnswer {
+        guard let body = call.body else {
             throw Problem(.malformedBody, detail: "Send a JSON object with caller and scopes.")
         }
-        let body = try await BodyRelay.collect(call.body, limit: limit, exchange: call.exchange)
         guard let request = try? JSONDecoder().decode(Request.self, from: Data(body.readableBytesView)) else {
             throw Problem(
                 .malformedBody, detail: "Send a JSON object with caller (text), scopes (texts) and maybe expiresInDays."
@@ -104,26 +102,17 @@ struct APIKeyRoutes: Sendable {
             "API key made",
             metadata: ["keyId": "\(key.id)", "for": "\(wanted.caller)", "by": "\(call.caller?.name ?? "-")"])
         var answer = try OwnRoutes.json(Item(record, key: key.text), status: 201)
-        answer = UpstreamAnswer(
-            status: answer.status,
-            fields: answer.fields + [HTTPField(name: .location, value: "/v1/keys/\(key.id)")], body: answer.body,
-            replica: answer.replica)
+        answer.fields.append(("location", "/v1/keys/\(key.id)"))
         return answer
     }
 
-    private func revoke(_ call: OwnRoutes.Call) async throws -> UpstreamAnswer {
+    private func revoke(_ call: OwnRoutes.Call) async throws -> OwnAnswer {
         let id = call.parameters["id"] ?? ""
         guard id.utf8.count == APIKeyText.idLength, try await self.store.revoke(id: id) else {
             throw Problem(.notFound, detail: "There is no API key with this id.")
         }
         self.authority.forget(id: id)
         self.logger.notice("API key revoked", metadata: ["keyId": "\(id)", "by": "\(call.caller?.name ?? "-")"])
-        return UpstreamAnswer(status: 204, fields: [:], body: .none, replica: "-")
+        return OwnAnswer(status: 204, fields: [], body: ByteBuffer())
     }
-}
-
-private func + (fields: HTTPFields, more: [HTTPField]) -> HTTPFields {
-    var all = fields
-    for field in more { all.append(field) }
-    return all
 }

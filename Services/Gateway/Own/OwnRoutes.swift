@@ -1,8 +1,14 @@
 import Foundation
-import HTTPTypes
-import HummingbirdCore
 import Model
 import NIOCore
+
+/// An answer of the gateway itself.
+struct OwnAnswer: Sendable {
+    var status: Int
+    /// Names in lower case.
+    var fields: [(String, String)]
+    var body: ByteBuffer
+}
 
 /// The routes the gateway answers itself.
 struct OwnRoutes: Sendable {
@@ -12,9 +18,8 @@ struct OwnRoutes: Sendable {
         let parameters: [String: String]
         let query: Substring?
         let caller: Caller?
-        let body: RequestBody
-        let plan: BodyPolicy.Plan
-        let exchange: Exchange
+        /// Whole; nil: none was sent.
+        let body: ByteBuffer?
     }
 
     let health: HealthCheck
@@ -22,21 +27,33 @@ struct OwnRoutes: Sendable {
     /// `openapi.yaml` as JSON.
     let openAPI: [UInt8]
 
-    func answer(_ call: Call) async throws(Problem) -> UpstreamAnswer {
-        switch call.route.path {
-        case "/livez":
-            return try Self.json(Liveness(status: "ok"))
-        case "/readyz":
-            if let reason = self.health.unreadiness() {
-                throw Problem(.unavailable, detail: "The gateway is not ready: \(reason).", retryAfter: 2)
+    /// The answer when nothing must be waited for, so that probes are answered whatever the rest is busy with.
+    func immediateAnswer(_ call: Call) -> Result<OwnAnswer, Problem>? {
+        do throws(Problem) {
+            switch call.route.path {
+            case "/livez":
+                return .success(try Self.json(Liveness(status: "ok")))
+            case "/readyz":
+                if let reason = self.health.unreadiness() {
+                    throw Problem(.unavailable, detail: "The gateway is not ready: \(reason).", retryAfter: 2)
+                }
+                return .success(try Self.json(Liveness(status: "ok")))
+            case "/openapi.json":
+                return .success(
+                    Self.bytes(self.openAPI, mediaType: "application/json", cache: "public, max-age=300"))
+            case "/problems/{code}":
+                return .success(try ProblemPage.answer(code: call.parameters["code"] ?? ""))
+            default: return nil
             }
-            return try Self.json(Liveness(status: "ok"))
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    func answer(_ call: Call) async throws(Problem) -> OwnAnswer {
+        switch call.route.path {
         case "/health":
             return try Self.json(await self.health.report())
-        case "/openapi.json":
-            return Self.bytes(self.openAPI, mediaType: "application/json", cache: "public, max-age=300")
-        case "/problems/{code}":
-            return try ProblemPage.answer(code: call.parameters["code"] ?? "")
         case "/v1/keys", "/v1/keys/{id}":
             return try await self.keys.answer(call)
         default:
@@ -46,7 +63,7 @@ struct OwnRoutes: Sendable {
 
     private struct Liveness: Encodable { let status: String }
 
-    static func json(_ value: some Encodable, status: Int = 200) throws(Problem) -> UpstreamAnswer {
+    static func json(_ value: some Encodable, status: Int = 200) throws(Problem) -> OwnAnswer {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         guard let data = try? encoder.encode(value) else {
@@ -55,9 +72,9 @@ struct OwnRoutes: Sendable {
         return self.bytes(Array(data), mediaType: "application/json", cache: "no-store", status: status)
     }
 
-    static func bytes(_ bytes: [UInt8], mediaType: String, cache: String, status: Int = 200) -> UpstreamAnswer {
-        UpstreamAnswer(
-            status: status, fields: [.contentType: mediaType, .cacheControl: cache],
-            body: .whole(ByteBuffer(bytes: bytes)), replica: "-")
+    static func bytes(_ bytes: [UInt8], mediaType: String, cache: String, status: Int = 200) -> OwnAnswer {
+        OwnAnswer(
+            status: status, fields: [("content-type", mediaType), ("cache-control", cache)],
+            body: ByteBuffer(bytes: bytes))
     }
 }

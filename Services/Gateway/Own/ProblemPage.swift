@@ -2,7 +2,7 @@ import Model
 
 /// `/problems/{code}`: what the `type` of a problem leads to, for a person.
 enum ProblemPage {
-    static func answer(code: String) throws(Problem) -> UpstreamAnswer {
+    static func answer(code: String) throws(Problem) -> OwnAnswer {
         guard let known = Problem.Code(rawValue: code) else {
             throw Problem(.notFound, detail: "There is no problem of this name.")
         }

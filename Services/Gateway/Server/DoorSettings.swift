@@ -7,6 +7,8 @@ struct DoorSettings: Hashable, Sendable {
     /// Requests answered at once.
     var inFlightLimit = 2_048
     var connectionLimit = 10_000
+    /// HTTP/2 streams of one connection at once.
+    var streamLimit = 100
     /// An idle connection is closed after this time.
     var idleSeconds = 60
     /// Bytes of one header field, and of all together.

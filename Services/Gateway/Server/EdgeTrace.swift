@@ -3,38 +3,69 @@ import Tracing
 
 /// The trace a request belongs to, and the gateway's own span in it, the parent of what the service does.
 struct EdgeTrace: Sendable {
-    let span: TraceSpan
+    let context: TraceContext
+    let parent: SpanID?
+    private let recorder: TraceRecorder
+    private let startNanoseconds: UInt64
 
     /// Continues the client's trace; an invalid or repeated `traceparent` starts a new one, and then `tracestate` is dropped
     /// (W3C Trace Context, section 3.2.2).
-    init(parents: [String], states: [String], method: String, tracer: TraceRecorder) {
-        var carried = InstrumentationContext.topLevel
+    init(parents: [String], states: [String], startMs: Int64, recorder: TraceRecorder, random: inout FastRandom) {
+        var carried: TraceContext?
         if parents.count == 1 {
-            carried.traceContext = TraceContext(
-                parent: parents[0], state: states.isEmpty ? nil : states.joined(separator: ","))
+            carried = TraceContext(parent: parents[0], state: states.isEmpty ? nil : states.joined(separator: ","))
         }
-        self.span = tracer.startSpan(
-            method, context: carried, ofKind: .server, at: DefaultTracerClock.now, function: #function, file: #fileID,
-            line: #line)
+        let traceID = carried?.traceID ?? TraceID(high: random.next(), low: random.next() | 1)
+        self.context = TraceContext(
+            traceID: traceID, spanID: SpanID(rawValue: random.next() | 1),
+            isSampled: recorder.sampler.isSampled(traceID, parent: carried), state: carried?.state ?? TraceState())
+        self.parent = carried?.spanID
+        self.recorder = recorder
+        self.startNanoseconds = UInt64(clamping: startMs) * 1_000_000
     }
 
-    var traceID: String { self.span.trace.traceID.description }
-    var spanID: String { self.span.trace.spanID.description }
+    var traceID: String { self.context.traceID.description }
     /// For the service and for the response.
-    var traceParent: String { self.span.trace.parent }
+    var traceParent: String { self.context.parent }
     /// `tracestate` to hand on; nil for none.
-    var state: String? { self.span.trace.state.isEmpty ? nil : self.span.trace.state.header }
+    var state: String? { self.context.state.isEmpty ? nil : self.context.state.header }
 
-    func end(_ record: AccessRecord) {
-        if self.span.isRecording {
-            self.span.operationName = "\(record.method) \(record.route)"
-            self.span.attributes = [
-                "http.request.method": .string(record.method), "http.route": .string(record.route),
-                "http.response.status_code": .int64(Int64(record.status)),
-                "undercurrent.upstream": .string(record.upstream),
-            ]
-            if record.status >= 500 { self.span.setStatus(SpanStatus(code: .error)) }
-        }
-        self.span.end()
+    /// - Parameter duration: nanoseconds since the head came in.
+    func end(_ record: AccessRecord, duration: Int64) {
+        guard self.context.isSampled, let queue = self.recorder.queue else { return }
+        queue.append(
+            FinishedSpan(
+                trace: self.context, parent: self.parent, name: "\(record.method) \(record.route)", kind: .server,
+                startNanoseconds: self.startNanoseconds,
+                endNanoseconds: self.startNanoseconds + UInt64(clamping: duration),
+                attributes: [
+                    "http.request.method": .string(record.method), "http.route": .string(record.route),
+                    "http.response.status_code": .int64(Int64(record.status)),
+                    "undercurrent.upstream": .string(record.upstream),
+                ], status: record.status >= 500 ? SpanStatus(code: .error) : nil))
+    }
+}
+
+/// xoshiro256**: ids of traces and spans, one state per event loop. Not for secrets.
+struct FastRandom: RandomNumberGenerator {
+    private var state: (UInt64, UInt64, UInt64, UInt64)
+
+    init() {
+        self.state = (
+            .random(in: 1 ... .max), .random(in: 0 ... .max), .random(in: 0 ... .max), .random(in: 0 ... .max)
+        )
+    }
+
+    mutating func next() -> UInt64 {
+        let product = self.state.1 &* 5
+        let result = (product << 7 | product >> 57) &* 9
+        let shifted = self.state.1 << 17
+        self.state.2 ^= self.state.0
+        self.state.3 ^= self.state.1
+        self.state.1 ^= self.state.2
+        self.state.0 ^= self.state.3
+        self.state.2 ^= shifted
+        self.state.3 = self.state.3 << 45 | self.state.3 >> 19
+        return result
     }
 }

@@ -1,37 +1,49 @@
 import CoreMetrics
 import Metrics
+import Model
 
 /// The gateway's own metrics, made once. Labels come from our tables, never from a request's text.
 struct GatewayMetrics: Sendable {
-    private let factory: any MetricsFactory
-    private let requests: [String: Counter]
-    private let durations: [String: Metrics.Timer]
+    /// By upstream (the last: none) and class of status.
+    private let requests: [[Counter]]
+    private let durations: [Metrics.Timer]
     private let interruptions: Counter
+    let connections: Meter
+    let retries: Counter
 
+    static let upstreams = ["gateway", "graph-builder", "anomaly-propagation", "-"]
     static let classes = ["2xx", "3xx", "4xx", "5xx"]
 
     init(factory: any MetricsFactory = MetricsSystem.factory) {
-        self.factory = factory
-        var requests: [String: Counter] = [:]
-        var durations: [String: Metrics.Timer] = [:]
-        for upstream in ["gateway", "graph-builder", "anomaly-propagation", "-"] {
-            for status in Self.classes {
-                requests[upstream + status] = Counter(
+        self.requests = Self.upstreams.map { upstream in
+            Self.classes.map { status in
+                Counter(
                     label: "gateway_requests_total", dimensions: [("upstream", upstream), ("status", status)],
                     factory: factory)
             }
-            durations[upstream] = Metrics.Timer(
+        }
+        self.durations = Self.upstreams.map { upstream in
+            Metrics.Timer(
                 label: "gateway_request_duration_seconds", dimensions: [("upstream", upstream)],
                 preferredDisplayUnit: .seconds, factory: factory)
         }
-        self.requests = requests
-        self.durations = durations
         self.interruptions = Counter(label: "gateway_interrupted_total", dimensions: [], factory: factory)
+        self.connections = Meter(label: "gateway_connections", dimensions: [], factory: factory)
+        self.retries = Counter(label: "gateway_upstream_retries_total", dimensions: [], factory: factory)
     }
 
-    func record(_ record: AccessRecord, nanoseconds: Int64) {
-        self.requests["\(record.upstream)\(record.status / 100)xx"]?.increment()
-        self.durations[record.upstream]?.recordNanoseconds(nanoseconds)
+    /// - Parameter upstream: nil: the request never got that far.
+    func record(_ record: AccessRecord, upstream: Upstream?, nanoseconds: Int64) {
+        let index =
+            switch upstream {
+            case .gateway: 0
+            case .graphBuilder: 1
+            case .anomalyPropagation: 2
+            case nil: 3
+            }
+        let group = record.status / 100 - 2
+        if self.requests[index].indices.contains(group) { self.requests[index][group].increment() }
+        self.durations[index].recordNanoseconds(nanoseconds)
         if !record.interruption.isEmpty { self.interruptions.increment() }
     }
 }

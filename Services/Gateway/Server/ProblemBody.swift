@@ -1,7 +1,7 @@
 import Foundation
 import Model
 
-/// A ``Problem`` as bytes, for places where there is no request context.
+/// A ``Problem`` as bytes.
 enum ProblemBody {
     static let mediaType = "application/problem+json"
 

@@ -1,3 +1,4 @@
+import Foundation
 import NIOSSL
 
 /// The certificate chain and key the gateway serves with.
@@ -7,6 +8,21 @@ enum TLSFiles {
         let key: String
         let rule: String
         var description: String { "\(self.key) \(self.rule)" }
+    }
+
+    /// Where the chain and its key lie.
+    struct Pair: Hashable, Sendable {
+        let certificateFile: String
+        let keyFile: String
+
+        /// What both files hold now; a missing one is empty.
+        var contents: [Data] {
+            [self.certificateFile, self.keyFile].map { FileManager.default.contents(atPath: $0) ?? Data() }
+        }
+
+        func configuration() throws(Refusal) -> TLSConfiguration {
+            try TLSFiles.configuration(certificateFile: self.certificateFile, keyFile: self.keyFile)
+        }
     }
 
     static let certificateKey = "TLS_CERTIFICATE_FILE"

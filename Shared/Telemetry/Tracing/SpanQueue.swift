@@ -21,7 +21,8 @@ public final class SpanQueue: Sendable {
     public var count: Int { self.state.withLock { $0.spans.count } }
     public var droppedCount: Int { self.state.withLock { $0.droppedCount } }
 
-    func append(_ span: FinishedSpan) {
+    /// Keeps `span` for export, or drops and counts it when there is no room.
+    public func append(_ span: FinishedSpan) {
         let isKept = self.state.withLock { state in
             guard state.spans.count < self.limit else {
                 state.droppedCount += 1

@@ -13,6 +13,24 @@ public struct FinishedSpan: Sendable {
     public var events: [SpanEvent]
     public var links: [TraceContext]
     public var status: SpanStatus?
+
+    /// For callers that have measured a span themselves.
+    public init(
+        trace: TraceContext, parent: SpanID?, name: String, kind: SpanKind, startNanoseconds: UInt64,
+        endNanoseconds: UInt64, attributes: SpanAttributes, events: [SpanEvent] = [], links: [TraceContext] = [],
+        status: SpanStatus? = nil
+    ) {
+        self.trace = trace
+        self.parent = parent
+        self.name = name
+        self.kind = kind
+        self.startNanoseconds = startNanoseconds
+        self.endNanoseconds = endNanoseconds
+        self.attributes = attributes
+        self.events = events
+        self.links = links
+        self.status = status
+    }
 }
 
 /// One unit of work. Keeps nothing when its trace is not sampled.

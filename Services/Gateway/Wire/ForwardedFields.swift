@@ -1,11 +1,10 @@
-import HTTPTypes
-
 /// Where a request came from, told to the service: from the connection, never from the client's own fields.
 enum ForwardedFields {
+    /// Header lines with their line ends.
     /// - Parameters:
     ///   - peer: the address without port: `192.0.2.1`, `2001:db8::1`.
     ///   - host: the request's authority; left out when it holds anything but a plain host and port.
-    static func set(on fields: inout HTTPFields, peer: String?, host: String?) {
+    static func lines(peer: String?, host: String?) -> String {
         let peer = peer.flatMap { self.isAddress($0) ? $0 : nil }
         let host = host.flatMap { self.isAuthority($0) ? $0 : nil }
         var parts: [String] = []
@@ -13,10 +12,10 @@ enum ForwardedFields {
         if let peer { parts.append(peer.contains(":") ? "for=\"[\(peer)]\"" : "for=\(peer)") }
         if let host { parts.append("host=\"\(host)\"") }
         parts.append("proto=https")
-        fields[.forwarded] = parts.joined(separator: ";")
-        fields[.forwardedProto] = "https"
-        if let peer { fields[.forwardedFor] = peer }
-        if let host { fields[.forwardedHost] = host }
+        var lines = "forwarded: \(parts.joined(separator: ";"))\r\nx-forwarded-proto: https\r\n"
+        if let peer { lines += "x-forwarded-for: \(peer)\r\n" }
+        if let host { lines += "x-forwarded-host: \(host)\r\n" }
+        return lines
     }
 
     private static func isAddress(_ text: String) -> Bool {

@@ -1,7 +1,4 @@
-import AsyncHTTPClient
 import Model
-import NIOCore
-import NIOPosix
 
 /// How a call to a service can fail, and what the client is told.
 enum UpstreamFailure: Error, Hashable, Sendable {
@@ -12,19 +9,6 @@ enum UpstreamFailure: Error, Hashable, Sendable {
     case timedOut
     /// No replica is known.
     case noReplica
-
-    static func classify(_ error: any Error) -> UpstreamFailure {
-        if error is NIOConnectionError || error is ChannelError || error is SocketAddressError { return .notConnected }
-        if let error = error as? IOError {
-            return error.errnoCode == 104 || error.errnoCode == 32 ? .broken : .notConnected
-        }
-        guard let error = error as? HTTPClientError else { return .broken }
-        switch error {
-        case .connectTimeout, .tlsHandshakeTimeout, .getConnectionFromPoolTimeout: return .notConnected
-        case .readTimeout, .writeTimeout, .deadlineExceeded: return .timedOut
-        default: return .broken
-        }
-    }
 
     /// Whether another replica may be asked.
     /// - Parameter isRepeatable: the request changes nothing (GET) and its body can be sent again.

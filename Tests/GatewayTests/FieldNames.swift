@@ -12,12 +12,6 @@ extension HTTPField.Name {
     static let apiKey = Self.known("X-API-Key")
     static let requestTimeout = Self.known("X-Request-Timeout-Ms")
     static let traceParent = Self.known("traceparent")
-    static let traceState = Self.known("tracestate")
-    static let forwarded = Self.known("Forwarded")
     static let forwardedFor = Self.known("X-Forwarded-For")
-    static let forwardedProto = Self.known("X-Forwarded-Proto")
-    static let forwardedHost = Self.known("X-Forwarded-Host")
     static let undercurrentCaller = Self.known("X-Undercurrent-Caller")
-    static let keepAlive = Self.known("Keep-Alive")
-    static let hostField = Self.known("Host")
 }

@@ -1,0 +1,43 @@
+import Logging
+import Model
+import Telemetry
+
+/// What all event loops of the public side share. Immutable, or safe for many threads by itself.
+final class DoorCore: Sendable {
+    let settings: DoorSettings
+    let routes: RouteTable
+    let gatekeeper: Gatekeeper
+    let directory: ServiceDirectory
+    let mint: CallerTokenMint
+    let own: OwnRoutes
+    let metrics: GatewayMetrics
+    let inFlight: InFlight
+    let tracer: TraceRecorder
+    let accessLog: AccessLog
+    let logger: Logger
+    /// Lines that every answer has.
+    let standingLines: String
+    /// `ratelimit-policy` of callers.
+    let policyLine: String
+
+    init(
+        settings: DoorSettings, gatekeeper: Gatekeeper, directory: ServiceDirectory, mint: CallerTokenMint,
+        own: OwnRoutes, metrics: GatewayMetrics, inFlight: InFlight, tracer: TraceRecorder, accessLog: AccessLog,
+        logger: Logger
+    ) {
+        self.settings = settings
+        self.routes = RouteTable()
+        self.gatekeeper = gatekeeper
+        self.directory = directory
+        self.mint = mint
+        self.own = own
+        self.metrics = metrics
+        self.inFlight = inFlight
+        self.tracer = tracer
+        self.accessLog = accessLog
+        self.logger = logger
+        self.standingLines =
+            "strict-transport-security: max-age=\(settings.hstsSeconds)\r\nx-content-type-options: nosniff\r\n"
+        self.policyLine = RateLimitFields.policyLine(gatekeeper.callerPolicy, named: "caller")
+    }
+}

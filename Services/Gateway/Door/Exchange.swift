@@ -1,0 +1,331 @@
+import Model
+import NIOCore
+import Telemetry
+
+/// One request and its answer, on the event loop of the client's connection: asks who it is, takes the body in, calls the
+/// service and sends the answer. What it decides comes from values (``Gatekeeper``, ``RouteTable``, ``BodyPolicy``,
+/// ``ResponsePolicy``); this class moves the bytes.
+final class Exchange {
+    /// Why an exchange must stop before it is answered.
+    enum Interruption: Hashable, Sendable {
+        case clientGone, deadlinePassed, bodyStalled, serviceGone
+        case bodyTooLarge(limit: Int)
+    }
+
+    enum Phase {
+        case identifying
+        /// Reads the body before anything else happens.
+        case collecting
+        /// The gateway itself works on the answer.
+        case own
+        case connecting
+        case awaitingAnswer
+        /// A short answer is read whole.
+        case collectingAnswer
+        case streaming
+        case over
+    }
+
+    let core: DoorCore
+    let loop: LoopState
+    let head: RequestHead
+    let trace: EdgeTrace
+    let peer: PeerText
+    let startedAt: Int64
+    /// Where the loop keeps this exchange.
+    var place: Int?
+    var client: (any ClientSide)?
+    var phase = Phase.identifying
+    var record: AccessRecord
+    var interruption: Interruption?
+    var limit: GCRA.Decision?
+    var allow: [String]?
+    var deadline: Int64
+    private var hasPlace = false
+
+    // The request.
+    var match: RouteMatch?
+    var caller: Caller?
+    var plan = BodyPolicy.Plan.none
+    var isBodyComplete: Bool
+    /// Nothing of the body is missing, though it has not been read: the connection can go on after a refusal.
+    var isBodyAtHand = false
+    private var received = 0
+    /// Collected, or waiting for a connection to the service.
+    var body = ByteBuffer()
+    private var lastBodyAt: Int64
+    private var isHeld = false
+
+    // The service.
+    var crossing: [FieldBlock.Entry] = []
+    var candidates: [String] = []
+    var attempt = 0
+    var replica = ""
+    var upstream: UpstreamConnection?
+    var answer: AnswerHead?
+    var answerBody = ByteBuffer()
+    var isAnswerBegun = false
+
+    init(head: RequestHead, peer: PeerText, client: any ClientSide, loop: LoopState) {
+        let core = loop.core
+        let now = MonotonicClock.nanoseconds()
+        self.core = core
+        self.loop = loop
+        self.head = head
+        self.peer = peer
+        self.client = client
+        self.startedAt = now
+        self.lastBodyAt = now
+        self.deadline = now + Int64(core.settings.requestMs) * 1_000_000
+        self.isBodyComplete = head.framing == .none
+        self.trace = EdgeTrace(
+            parents: head.fields.values(.traceParent), states: head.fields.values(.traceState),
+            startMs: core.tracer.queue == nil ? 0 : WallClock.milliseconds(), recorder: core.tracer,
+            random: &loop.random)
+        self.record = AccessRecord(
+            method: head.method, httpVersion: head.version.rawValue, peer: peer.address ?? "-",
+            userAgent: head.fields.first(.userAgent), trace: self.trace.context, startedAt: now)
+    }
+
+    /// Runs until the answer is sent or something must be waited for.
+    func start() {
+        self.loop.add(self)
+        self.hasPlace = self.core.inFlight.enter()
+        do throws(Problem) {
+            guard self.hasPlace else {
+                throw Problem(
+                    .overloaded, detail: "The gateway is answering as many requests as it can.", retryAfter: 1)
+            }
+            let match = try self.findRoute()
+            guard match.route.scope != nil else {
+                try self.core.gatekeeper.admitStranger(self.peer.limitKey)
+                try self.take(nil)
+                return
+            }
+            let nowMs = WallClock.milliseconds()
+            switch self.core.gatekeeper.identify(self.head.fields, peer: self.peer.limitKey, nowMs: nowMs) {
+            case .known(let caller): try self.take(caller)
+            case .refused(let problem): throw problem
+            case .ask(let key): self.ask(key, nowMs: nowMs)
+            }
+        } catch {
+            self.refuse(error)
+        }
+    }
+
+    /// A request that could not be read as far as its head: it has an answer and a line in the log like every other.
+    func startRefused(_ problem: Problem) {
+        self.loop.add(self)
+        self.hasPlace = self.core.inFlight.enter()
+        self.refuse(problem)
+    }
+
+    private func findRoute() throws(Problem) -> RouteMatch {
+        let (path, query) = try Target.split(self.head.target)
+        switch self.core.routes.match(method: self.head.method, path: path) {
+        case .route(let route, let parameters):
+            let match = RouteMatch(route: route, parameters: parameters, query: query)
+            self.match = match
+            self.record.route = route.path
+            return match
+        case .none: throw Problem(.notFound, detail: "There is nothing at this path.")
+        case .malformed: throw Problem(.invalidRequest, detail: "The path is not well formed.")
+        case .otherMethods(let methods):
+            self.allow = methods
+            throw Problem(.methodNotAllowed, detail: "This path takes \(methods.joined(separator: ", ")).")
+        }
+    }
+
+    private func ask(_ key: APIKeyText, nowMs: Int64) {
+        self.hold(true)
+        let bound = NIOLoopBound(self, eventLoop: self.loop.eventLoop)
+        let gatekeeper = self.core.gatekeeper
+        let peer = self.peer.limitKey
+        let eventLoop = self.loop.eventLoop
+        Task {
+            let result: Result<Caller, Problem>
+            do throws(Problem) {
+                result = .success(try await gatekeeper.confirm(key, peer: peer, nowMs: nowMs))
+            } catch {
+                result = .failure(error)
+            }
+            eventLoop.execute { bound.value.identified(result) }
+        }
+    }
+
+    private func identified(_ result: Result<Caller, Problem>) {
+        self.hold(false)
+        guard case .identifying = self.phase else { return }
+        do throws(Problem) {
+            try self.take(result.get())
+        } catch {
+            self.refuse(error)
+        }
+    }
+
+    /// Limit, scope and the rules of the head, in this order; then the body or the service.
+    private func take(_ caller: Caller?) throws(Problem) {
+        guard let match else { throw Problem(.internalError, detail: "A request lost its route.") }
+        if let caller, let scope = match.route.scope {
+            self.caller = caller
+            self.record.caller = caller.name
+            self.record.credential = caller.credential.rawValue
+            self.record.keyID = caller.keyID ?? "-"
+            let decision = self.core.gatekeeper.spend(caller)
+            self.limit = decision
+            guard decision.isAdmitted else {
+                throw RateLimitFields.problem(decision, of: self.core.gatekeeper.callerPolicy, whose: "A caller")
+            }
+            guard caller.scopes.contains(scope) else {
+                throw Problem(.forbidden, detail: "This needs a credential with the scope \(scope.rawValue).")
+            }
+        }
+        let fields = self.head.fields
+        if fields.has(.requestTimeout) {
+            let timeoutMs = try RequestDeadline.milliseconds(
+                asked: fields.values(.requestTimeout), limitMs: self.core.settings.requestMs)
+            self.deadline = self.startedAt + Int64(timeoutMs) * 1_000_000
+        }
+        try BodyPolicy.checkEncoding(fields, route: match.route)
+        self.plan = try BodyPolicy.plan(self.head.framing, limit: match.route.bodyLimit)
+        if !self.isBodyComplete, fields.first(.expect)?.lowercased() == "100-continue" { self.client?.sendContinue() }
+        self.record.upstream = match.route.upstream.serviceName
+        switch self.plan {
+        case .none: self.proceed()
+        case .collect:
+            self.phase = .collecting
+            self.checkLength()
+            if self.phase != .over, self.isBodyComplete { self.proceed() }
+        case .stream:
+            self.checkLength()
+            if self.phase != .over { self.proceed() }
+        }
+    }
+
+    private func proceed() {
+        guard let match else { return }
+        if match.route.upstream == .gateway { self.answerOwn(match) } else { self.callService(match) }
+    }
+
+    // MARK: - The body
+
+    func take(piece: ByteBuffer) {
+        guard self.phase != .over else { return }
+        self.received += piece.readableBytes
+        self.lastBodyAt = MonotonicClock.nanoseconds()
+        if let upstream, self.phase != .connecting {
+            self.checkLength()
+            guard self.phase != .over else { return }
+            upstream.send(piece: piece)
+            if !upstream.isWritable { self.hold(true) }
+            return
+        }
+        self.body.writeImmutableBuffer(piece)
+        self.checkLength()
+        if self.phase == .connecting { self.hold(true) }
+    }
+
+    private func checkLength() {
+        let limit: Int
+        switch self.plan {
+        case .none: return
+        case .collect(let most): limit = most
+        case .stream(_, let most): limit = most
+        }
+        if self.received > limit { self.interrupt(.bodyTooLarge(limit: self.match?.route.bodyLimit ?? limit)) }
+    }
+
+    func bodyEnded() {
+        guard self.phase != .over, !self.isBodyComplete else { return }
+        self.isBodyComplete = true
+        switch self.phase {
+        case .collecting: self.proceed()
+        case .awaitingAnswer, .collectingAnswer, .streaming: self.upstream?.endBody()
+        default: break
+        }
+    }
+
+    func hold(_ isHeld: Bool) {
+        guard self.isHeld != isHeld else { return }
+        self.isHeld = isHeld
+        self.lastBodyAt = MonotonicClock.nanoseconds()
+        self.client?.holdReading(isHeld)
+    }
+
+    // MARK: - The end
+
+    func check(now: Int64) {
+        if now >= self.deadline {
+            self.interrupt(.deadlinePassed)
+        } else if !self.isBodyComplete, !self.isHeld, !self.isAnswerBegun,
+            now - self.lastBodyAt >= Int64(self.core.settings.bodyStallMs) * 1_000_000
+        {
+            self.interrupt(.bodyStalled)
+        }
+    }
+
+    /// Stops the work; the first reason counts.
+    func interrupt(_ reason: Interruption) {
+        guard self.phase != .over, self.interruption == nil else { return }
+        self.interruption = reason
+        self.record.interruption = "\(reason)"
+        self.releaseService(isReusable: false)
+        if self.isAnswerBegun {
+            self.conclude { $0.cutOff() }
+        } else if reason == .clientGone {
+            // Nobody reads an answer; the log says what it would have been.
+            self.record.status = 408
+            self.record.code = Problem.Code.requestTimeout.rawValue
+            self.conclude { _ in }
+        } else {
+            self.refuse(self.problem(of: reason))
+        }
+    }
+
+    private func problem(of reason: Interruption) -> Problem {
+        switch reason {
+        case .deadlinePassed: UpstreamFailure.timedOut.problem(of: self.match?.route.upstream ?? .gateway)
+        case .bodyTooLarge(let limit): BodyPolicy.tooLarge(limit)
+        case .serviceGone: UpstreamFailure.broken.problem(of: self.match?.route.upstream ?? .gateway)
+        case .bodyStalled, .clientGone: Problem(.requestTimeout, detail: "The body did not arrive in time.")
+        }
+    }
+
+    /// Ends the exchange: what is left is told to the client's side, the log, the trace and the metrics.
+    func conclude(_ last: (any ClientSide) -> Void) {
+        guard self.phase != .over else { return }
+        self.phase = .over
+        self.loop.remove(self)
+        if self.hasPlace { self.core.inFlight.leave() }
+        let now = MonotonicClock.nanoseconds()
+        self.loop.log(self.record, now: now)
+        self.trace.end(self.record, duration: now - self.startedAt)
+        self.core.metrics.record(
+            self.record, upstream: self.record.upstream == "-" ? nil : self.match?.route.upstream,
+            nanoseconds: now - self.startedAt)
+        guard let client else { return }
+        self.client = nil
+        last(client)
+        client.exchangeIsOver(isReadable: self.isBodyComplete || self.isBodyAtHand)
+    }
+}
+
+/// A route and what the request said in its place holders.
+struct RouteMatch: Sendable {
+    let route: APIRoute
+    let parameters: [String: String]
+    let query: Substring?
+}
+
+/// What is known of a client by its connection, made once per connection.
+struct PeerText: Sendable {
+    /// Without port.
+    let address: String?
+    /// Whose bucket it spends from without a credential.
+    let limitKey: String
+
+    init(_ address: SocketAddress?) {
+        self.address = address?.ipAddress
+        self.limitKey = PeerKey.of(self.address)
+    }
+}

@@ -1,0 +1,249 @@
+import HTTPTypes
+import Model
+import NIOCore
+
+/// One client's HTTP/1 connection: reads requests, runs one exchange after the other, writes answers.
+final class HTTP1Connection: ChannelDuplexHandler, ClientSide {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundIn = Never
+    typealias OutboundOut = ByteBuffer
+
+    /// How long a client that was answered early may go on sending before the connection is closed.
+    static let lingerNanoseconds: Int64 = 2_000_000_000
+
+    private let loop: LoopState
+    private var peer: PeerText?
+    private var context: ChannelHandlerContext?
+    private var reader: HTTP1RequestReader
+    private var buffer = ByteBuffer()
+    private var exchange: Exchange?
+    private var isProcessing = false
+    private var isReadHeld = false
+    private var isReadWanted = false
+    /// Nothing more is read as a request; when the connection is closed for good.
+    private var lingersUntil: Int64?
+    private var quietSince = MonotonicClock.nanoseconds()
+    private var isDraining = false
+    private var keepsAlive = true
+    private var isChunked = false
+
+    init(loop: LoopState) {
+        self.loop = loop
+        self.reader = HTTP1RequestReader(headerLimit: loop.core.settings.headerLimit)
+        self.isDraining = loop.isDraining
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        self.peer = PeerText(context.channel.remoteAddress)
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
+
+    // MARK: - Reading
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        var piece = self.unwrapInboundIn(data)
+        guard self.lingersUntil == nil else { return }
+        if self.exchange == nil, self.buffer.readableBytes == 0 { self.quietSince = MonotonicClock.nanoseconds() }
+        if self.buffer.readableBytes == 0 { self.buffer = piece } else { self.buffer.writeBuffer(&piece) }
+        self.process()
+    }
+
+    private func process() {
+        // An exchange that ends at once calls this again from within.
+        guard !self.isProcessing else { return }
+        self.isProcessing = true
+        defer { self.isProcessing = false }
+        while self.lingersUntil == nil, !self.isReadHeld {
+            if self.exchange != nil, self.reader.isBetweenRequests { break }
+            guard let event = self.reader.next(&self.buffer) else { break }
+            self.take(event)
+        }
+        // A client that sends one request after the other is made to wait for the answers.
+        if self.exchange != nil, self.reader.isBetweenRequests, self.buffer.readableBytes > 64 << 10 {
+            self.isReadHeld = true
+        }
+    }
+
+    private func take(_ event: HTTP1RequestReader.Event) {
+        guard let peer else { return }
+        switch event {
+        case .head(let head):
+            self.keepsAlive = head.isKeepAlive && !self.isDraining
+            let exchange = Exchange(head: head, peer: peer, client: self, loop: self.loop)
+            exchange.isBodyAtHand = head.framing != .none && self.reader.isRestAtHand(self.buffer)
+            self.exchange = exchange
+            exchange.start()
+        case .body(let piece): self.exchange?.take(piece: piece)
+        case .end: self.exchange?.bodyEnded()
+        case .refused(let refusal): self.refuse(refusal, peer: peer)
+        }
+    }
+
+    private func refuse(_ refusal: HeadRefusal, peer: PeerText) {
+        self.keepsAlive = false
+        if let exchange {
+            exchange.refuse(Problem(.malformedBody, detail: "The body is not well formed."))
+            return
+        }
+        let head = RequestHead(
+            method: "-", target: "-", authority: nil, version: .http1_1,
+            fields: FieldBlock(table: HopByHop.requestTable),
+            framing: .none, isKeepAlive: false)
+        let exchange = Exchange(head: head, peer: peer, client: self, loop: self.loop)
+        self.exchange = exchange
+        switch refusal {
+        case .tooLarge:
+            exchange.startRefused(
+                Problem(.headersTooLarge, detail: "The header fields are longer or more than this gateway reads."))
+        case .malformed(let why):
+            exchange.startRefused(
+                Problem(.invalidRequest, detail: "The request is not HTTP that this gateway can read: \(why.text)."))
+        }
+    }
+
+    func read(context: ChannelHandlerContext) {
+        if self.isReadHeld { self.isReadWanted = true } else { context.read() }
+    }
+
+    func holdReading(_ isHeld: Bool) {
+        guard self.isReadHeld != isHeld else { return }
+        self.isReadHeld = isHeld
+        guard !isHeld else { return }
+        self.process()
+        if self.isReadWanted, !self.isReadHeld {
+            self.isReadWanted = false
+            self.context?.read()
+        }
+    }
+
+    // MARK: - Writing
+
+    var isWritable: Bool { self.context?.channel.isWritable ?? false }
+
+    func sendContinue() {
+        guard let context else { return }
+        context.writeAndFlush(
+            self.wrapOutboundOut(ByteBuffer(staticString: "HTTP/1.1 100 Continue\r\n\r\n")), promise: nil)
+    }
+
+    func beginHead(status: Int) -> ByteBuffer {
+        var buffer = ByteBuffer()
+        buffer.reserveCapacity(1_024)
+        if status == 200 {
+            buffer.writeStaticString("HTTP/1.1 200 OK\r\n")
+        } else {
+            buffer.writeStaticString("HTTP/1.1 ")
+            buffer.writeDecimal(status)
+            buffer.writeStaticString(" ")
+            buffer.writeString(HTTPResponse.Status(code: status).reasonPhrase)
+            buffer.writeStaticString("\r\n")
+        }
+        return buffer
+    }
+
+    func send(head: ByteBuffer, status: Int, length: Int?, body: ByteBuffer?, isWhole: Bool) {
+        guard let context, let exchange else { return }
+        var head = head
+        self.isChunked = false
+        if let length {
+            head.writeField("content-length", length)
+        } else if !isWhole {
+            self.isChunked = exchange.head.version == .http1_1
+            if self.isChunked {
+                head.writeStaticString("transfer-encoding: chunked\r\n")
+            } else {
+                self.keepsAlive = false
+            }
+        }
+        if isWhole, !exchange.isBodyComplete, !exchange.isBodyAtHand { self.keepsAlive = false }
+        if self.isDraining { self.keepsAlive = false }
+        if !self.keepsAlive { head.writeStaticString("connection: close\r\n") }
+        head.writeStaticString("\r\n")
+        if let body, body.readableBytes <= 16 << 10 {
+            head.writeImmutableBuffer(body)
+            context.writeAndFlush(self.wrapOutboundOut(head), promise: nil)
+        } else {
+            context.write(self.wrapOutboundOut(head), promise: nil)
+            if let body { context.write(self.wrapOutboundOut(body), promise: nil) }
+            context.flush()
+        }
+    }
+
+    func send(piece: ByteBuffer) {
+        guard let context, piece.readableBytes > 0 else { return }
+        if self.isChunked {
+            var size = ByteBuffer()
+            size.writeString(String(piece.readableBytes, radix: 16))
+            size.writeStaticString("\r\n")
+            context.write(self.wrapOutboundOut(size), promise: nil)
+            context.write(self.wrapOutboundOut(piece), promise: nil)
+            context.writeAndFlush(self.wrapOutboundOut(ByteBuffer(staticString: "\r\n")), promise: nil)
+        } else {
+            context.writeAndFlush(self.wrapOutboundOut(piece), promise: nil)
+        }
+    }
+
+    func finish() {
+        guard let context, self.isChunked else { return }
+        context.writeAndFlush(self.wrapOutboundOut(ByteBuffer(staticString: "0\r\n\r\n")), promise: nil)
+    }
+
+    func cutOff() {
+        self.keepsAlive = false
+        self.context?.close(mode: .all, promise: nil)
+    }
+
+    func exchangeIsOver(isReadable: Bool) {
+        self.exchange = nil
+        self.quietSince = MonotonicClock.nanoseconds()
+        guard let context else { return }
+        if isReadable, self.keepsAlive {
+            if self.isReadHeld { self.holdReading(false) } else { self.process() }
+        } else if isReadable {
+            context.close(mode: .all, promise: nil)
+        } else {
+            // A client that is still sending must read the answer before it meets a reset.
+            self.lingersUntil = self.quietSince + Self.lingerNanoseconds
+            self.buffer = ByteBuffer()
+            self.holdReading(false)
+        }
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        self.exchange?.clientWritability(context.channel.isWritable)
+        context.fireChannelWritabilityChanged()
+    }
+
+    // MARK: - The end
+
+    func channelInactive(context: ChannelHandlerContext) {
+        self.context = nil
+        self.exchange?.interrupt(.clientGone)
+        self.exchange = nil
+        context.fireChannelInactive()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+
+    /// Looked at once a second.
+    func check(now: Int64) {
+        guard let context else { return }
+        if let lingersUntil {
+            if now >= lingersUntil { context.close(promise: nil) }
+            return
+        }
+        guard self.exchange == nil else { return }
+        let settings = self.loop.core.settings
+        // A head that has begun must be complete sooner than an idle connection is given up.
+        let seconds = self.buffer.readableBytes > 0 ? min(10, settings.idleSeconds) : settings.idleSeconds
+        if now - self.quietSince > Int64(seconds) * 1_000_000_000 { context.close(promise: nil) }
+    }
+
+    func drain() {
+        self.isDraining = true
+        guard self.exchange == nil, self.buffer.readableBytes == 0 else { return }
+        self.context?.close(promise: nil)
+    }
+}

@@ -1,0 +1,151 @@
+import Model
+import NIOCore
+
+/// What one event loop of the public side keeps for itself: connections, running exchanges, idle connections to services,
+/// unwritten log lines. Touched by that loop alone, so nothing in it is locked.
+final class LoopState {
+    /// How often deadlines are looked at while requests run.
+    static let tick = TimeAmount.milliseconds(10)
+    static let logDelay = TimeAmount.milliseconds(100)
+    static let logBatch = 32 << 10
+
+    let eventLoop: any EventLoop
+    let core: DoorCore
+    let pool: UpstreamPool
+    var random = FastRandom()
+    private var dates = DateLine()
+    private var stamps = StampText()
+    private var running: [Exchange] = []
+    private var isTicking = false
+    private var lines = ByteBuffer()
+    private var isLogScheduled = false
+    private var forwarded: [ForwardedKey: String] = [:]
+    private(set) var connections: [ObjectIdentifier: OpenConnection] = [:]
+    private(set) var isDraining = false
+
+    init(eventLoop: any EventLoop, core: DoorCore) {
+        self.eventLoop = eventLoop
+        self.core = core
+        self.pool = UpstreamPool(eventLoop: eventLoop)
+    }
+
+    // MARK: - Deadlines
+
+    func add(_ exchange: Exchange) {
+        exchange.place = self.running.count
+        self.running.append(exchange)
+        guard !self.isTicking else { return }
+        self.isTicking = true
+        self.scheduleTick()
+    }
+
+    func remove(_ exchange: Exchange) {
+        guard let place = exchange.place, let last = self.running.popLast() else { return }
+        exchange.place = nil
+        guard last !== exchange else { return }
+        self.running[place] = last
+        last.place = place
+    }
+
+    private func scheduleTick() {
+        self.eventLoop.assumeIsolated().scheduleTask(in: Self.tick) {
+            let now = MonotonicClock.nanoseconds()
+            // Backwards: an exchange that ends is replaced by one that has been looked at.
+            for index in self.running.indices.reversed() where index < self.running.count {
+                self.running[index].check(now: now)
+            }
+            self.isTicking = !self.running.isEmpty
+            if self.isTicking { self.scheduleTick() }
+        }
+    }
+
+    // MARK: - Texts
+
+    func dateLine(nowMs: Int64) -> String {
+        self.dates.refresh(nowMs: nowMs)
+        return self.dates.line
+    }
+
+    /// What a service is told about where a request came from.
+    func forwardedLines(peer: PeerText, host: String?) -> String {
+        let key = ForwardedKey(peer: peer.address, host: host)
+        if let known = self.forwarded[key] { return known }
+        // Clients may send any host: the memory is bounded by forgetting all of it.
+        if self.forwarded.count >= 1_024 { self.forwarded.removeAll(keepingCapacity: true) }
+        let lines = ForwardedFields.lines(peer: peer.address, host: host)
+        self.forwarded[key] = lines
+        return lines
+    }
+
+    private struct ForwardedKey: Hashable {
+        let peer: String?
+        let host: String?
+    }
+
+    func log(_ record: AccessRecord, now: Int64) {
+        guard self.core.accessLog.isOn else { return }
+        let time = self.stamps.text(ms: WallClock.milliseconds())
+        self.core.accessLog.append(record, time: time, now: now, to: &self.lines)
+        if self.lines.readableBytes >= Self.logBatch {
+            self.flushLog()
+        } else if !self.isLogScheduled {
+            self.isLogScheduled = true
+            self.eventLoop.assumeIsolated().scheduleTask(in: Self.logDelay) {
+                self.isLogScheduled = false
+                self.flushLog()
+            }
+        }
+    }
+
+    func flushLog() {
+        guard self.lines.readableBytes > 0 else { return }
+        self.core.accessLog.submit(self.lines)
+        self.lines = ByteBuffer()
+        self.lines.reserveCapacity(Self.logBatch + 4_096)
+    }
+
+    // MARK: - Connections
+
+    func open(_ connection: OpenConnection) {
+        let id = ObjectIdentifier(connection.channel)
+        self.connections[id] = connection
+        connection.channel.closeFuture.assumeIsolated().whenComplete { _ in
+            self.connections.removeValue(forKey: id)
+        }
+    }
+
+    func checkConnections(now: Int64) {
+        for connection in self.connections.values { connection.check(now: now, settings: self.core.settings) }
+        self.pool.dropIdle(now: now)
+    }
+
+    /// From now on connections close as soon as they have nothing to do.
+    func drain() {
+        self.isDraining = true
+        for connection in self.connections.values { connection.drain() }
+    }
+
+    /// Ends everything at once.
+    func shut() {
+        for connection in self.connections.values { connection.channel.close(promise: nil) }
+        self.pool.shut()
+        self.flushLog()
+    }
+}
+
+/// RFC 3339 with milliseconds; the seconds are made once.
+struct StampText {
+    private var second: Int64 = .min
+    private var prefix = ""
+
+    mutating func text(ms: Int64) -> String {
+        let second = ms / 1_000
+        if second != self.second {
+            self.second = second
+            // "2026-01-02T03:04:05" of "2026-01-02T03:04:05.000Z"
+            self.prefix = String(Timestamp(milliseconds: second * 1_000).rfc3339.prefix(19))
+        }
+        let rest = ms % 1_000
+        return "\(self.prefix).\(rest < 10 ? "00" : rest < 100 ? "0" : "")\(rest)Z"
+    }
+}

@@ -1,0 +1,179 @@
+import NIOCore
+
+/// One HTTP/1.1 connection to a service, on the event loop of the client it works for; one exchange at a time.
+final class UpstreamConnection: ChannelDuplexHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundIn = Never
+    typealias OutboundOut = ByteBuffer
+
+    let address: String
+    private let loop: any EventLoop
+    private var context: ChannelHandlerContext?
+    private var exchange: Exchange?
+    private var reader = HTTP1AnswerReader()
+    private var buffer = ByteBuffer()
+    private var isChunked = false
+    private var isBodySent = true
+    private var isReadHeld = false
+    private var isReadWanted = false
+    private var isReading = false
+    /// When it became idle, monotonic nanoseconds.
+    var idleSince: Int64 = 0
+    /// Called when an idle connection ends.
+    var onIdleEnd: ((UpstreamConnection) -> Void)?
+
+    init(address: String, loop: any EventLoop) {
+        self.address = address
+        self.loop = loop
+    }
+
+    var isWritable: Bool { self.context?.channel.isWritable ?? false }
+    /// Whether another request may be sent on it.
+    var isUsable: Bool {
+        self.context != nil && self.reader.isKeepAlive && self.reader.isBetweenAnswers && self.isBodySent
+            && self.buffer.readableBytes == 0
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+
+    func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
+
+    // MARK: - Sending
+
+    func begin(_ exchange: Exchange) {
+        self.exchange = exchange
+        self.isReadHeld = false
+    }
+
+    /// - Parameter isWhole: nothing of the body follows.
+    func send(head: ByteBuffer, body: ByteBuffer, isChunked: Bool, isWhole: Bool) {
+        guard let context else { return }
+        self.isChunked = isChunked
+        self.isBodySent = isWhole
+        var head = head
+        if body.readableBytes > 0 {
+            // A short body travels with its head.
+            if !isChunked, body.readableBytes <= 16 << 10 {
+                head.writeImmutableBuffer(body)
+                context.write(self.wrapOutboundOut(head), promise: nil)
+            } else {
+                context.write(self.wrapOutboundOut(head), promise: nil)
+                self.write(piece: body, context: context)
+            }
+        } else {
+            context.write(self.wrapOutboundOut(head), promise: nil)
+        }
+        if isWhole, isChunked { self.writeLastChunk(context) }
+        context.flush()
+    }
+
+    func send(piece: ByteBuffer) {
+        guard let context else { return }
+        self.write(piece: piece, context: context)
+        context.flush()
+    }
+
+    func endBody() {
+        guard let context, !self.isBodySent else { return }
+        self.isBodySent = true
+        guard self.isChunked else { return }
+        self.writeLastChunk(context)
+        context.flush()
+    }
+
+    private func write(piece: ByteBuffer, context: ChannelHandlerContext) {
+        guard piece.readableBytes > 0 else { return }
+        guard self.isChunked else {
+            context.write(self.wrapOutboundOut(piece), promise: nil)
+            return
+        }
+        var size = ByteBuffer()
+        size.writeString(String(piece.readableBytes, radix: 16))
+        size.writeStaticString("\r\n")
+        context.write(self.wrapOutboundOut(size), promise: nil)
+        context.write(self.wrapOutboundOut(piece), promise: nil)
+        context.write(self.wrapOutboundOut(ByteBuffer(staticString: "\r\n")), promise: nil)
+    }
+
+    private func writeLastChunk(_ context: ChannelHandlerContext) {
+        context.write(self.wrapOutboundOut(ByteBuffer(staticString: "0\r\n\r\n")), promise: nil)
+    }
+
+    // MARK: - Receiving
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        var piece = self.unwrapInboundIn(data)
+        if self.buffer.readableBytes == 0 { self.buffer = piece } else { self.buffer.writeBuffer(&piece) }
+        self.readOn()
+    }
+
+    private func readOn() {
+        // The end of an answer may start the next exchange on this connection: it must not read inside this loop again.
+        guard !self.isReading else { return }
+        self.isReading = true
+        defer { self.isReading = false }
+        while let exchange, !self.isReadHeld, let event = self.reader.next(&self.buffer) {
+            switch event {
+            case .head(let answer): exchange.serviceAnswered(answer)
+            case .body(let piece): exchange.serviceSent(piece)
+            case .end: exchange.serviceFinished()
+            case .refused: exchange.serviceFailed(.broken)
+            }
+        }
+        // Nobody asked for what an idle connection says.
+        if self.exchange == nil, self.buffer.readableBytes > 0 { self.close() }
+    }
+
+    func read(context: ChannelHandlerContext) {
+        if self.isReadHeld { self.isReadWanted = true } else { context.read() }
+    }
+
+    func holdReading(_ isHeld: Bool) {
+        guard self.isReadHeld != isHeld else { return }
+        self.isReadHeld = isHeld
+        guard !isHeld else { return }
+        self.readOn()
+        if self.isReadWanted, !self.isReadHeld {
+            self.isReadWanted = false
+            self.context?.read()
+        }
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        self.exchange?.serviceWritability(context.channel.isWritable)
+        context.fireChannelWritabilityChanged()
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        self.context = nil
+        let exchange = self.exchange
+        self.isReadHeld = false
+        self.readOn()
+        if let exchange, self.exchange === exchange {
+            if self.reader.endsWithConnection { exchange.serviceFinished() } else { exchange.serviceFailed(.broken) }
+        }
+        self.onIdleEnd?(self)
+        context.fireChannelInactive()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+
+    // MARK: - Letting go
+
+    /// Ends the work for its exchange.
+    func release() {
+        self.exchange = nil
+        guard self.isReadHeld else { return }
+        self.isReadHeld = false
+        if self.isReadWanted {
+            self.isReadWanted = false
+            self.context?.read()
+        }
+    }
+
+    func close() {
+        let context = self.context
+        self.context = nil
+        context?.close(promise: nil)
+    }
+}

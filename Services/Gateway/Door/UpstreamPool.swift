@@ -1,0 +1,132 @@
+import NIOCore
+import NIOPosix
+import NIOSSL
+
+/// The connections of one event loop to services. Idle ones are kept for the next request of the same loop; as many are open
+/// as requests run, and their number is bounded by the gateway's limit on requests.
+final class UpstreamPool {
+    /// Idle connections kept per replica.
+    static let idleLimit = 64
+    static let idleNanoseconds: Int64 = 30_000_000_000
+    static let connectTimeout = TimeAmount.seconds(1)
+
+    private let eventLoop: any EventLoop
+    private var idle: [String: [UpstreamConnection]] = [:]
+
+    init(eventLoop: any EventLoop) { self.eventLoop = eventLoop }
+
+    func takeIdle(_ address: String) -> UpstreamConnection? {
+        // The youngest: the others may then become old enough to go.
+        while let connection = self.idle[address]?.popLast() {
+            connection.onIdleEnd = nil
+            if connection.isUsable { return connection }
+            connection.close()
+        }
+        return nil
+    }
+
+    func giveBack(_ connection: UpstreamConnection) {
+        guard connection.isUsable, self.idle[connection.address, default: []].count < Self.idleLimit else {
+            connection.close()
+            return
+        }
+        connection.idleSince = MonotonicClock.nanoseconds()
+        connection.onIdleEnd = { ended in
+            self.idle[ended.address]?.removeAll { $0 === ended }
+            ended.onIdleEnd = nil
+        }
+        self.idle[connection.address, default: []].append(connection)
+    }
+
+    func connect(_ address: String) -> EventLoopFuture<UpstreamConnection> {
+        guard let target = UpstreamAddress(address) else {
+            return self.eventLoop.makeFailedFuture(UpstreamAddress.Unusable())
+        }
+        let eventLoop = self.eventLoop
+        return ClientBootstrap(group: eventLoop)
+            .connectTimeout(Self.connectTimeout)
+            .channelOption(.socketOption(.tcp_nodelay), value: 1)
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    if target.isSecure {
+                        let context = try NIOSSLContext(configuration: .makeClientConfiguration())
+                        let isName = !target.host.contains(":") && target.host.contains { $0.isLetter }
+                        try channel.pipeline.syncOperations.addHandler(
+                            NIOSSLClientHandler(context: context, serverHostname: isName ? target.host : nil))
+                    }
+                    try channel.pipeline.syncOperations.addHandler(
+                        UpstreamConnection(address: address, loop: eventLoop))
+                }
+            }
+            .connect(host: target.host, port: target.port)
+            .flatMapThrowing { channel in
+                NIOLoopBound(
+                    try channel.pipeline.syncOperations.handler(type: UpstreamConnection.self), eventLoop: eventLoop)
+            }
+            .assumeIsolated().map { $0.value }.nonisolated()
+    }
+
+    /// Closes what has been idle for long.
+    func dropIdle(now: Int64) {
+        for (address, connections) in self.idle {
+            guard let oldest = connections.first, now - oldest.idleSince > Self.idleNanoseconds else { continue }
+            let old = connections.filter { now - $0.idleSince > Self.idleNanoseconds }
+            let young = connections.filter { now - $0.idleSince <= Self.idleNanoseconds }
+            self.idle[address] = young.isEmpty ? nil : young
+            for connection in old {
+                connection.onIdleEnd = nil
+                connection.close()
+            }
+        }
+    }
+
+    func shut() {
+        let all = self.idle.values.flatMap { $0 }
+        self.idle = [:]
+        for connection in all {
+            connection.onIdleEnd = nil
+            connection.close()
+        }
+    }
+}
+
+/// Host and port of a base URL.
+struct UpstreamAddress: Hashable, Sendable {
+    struct Unusable: Error {}
+
+    let host: String
+    let port: Int
+    let isSecure: Bool
+
+    /// - Parameter url: as ``ShardMap/baseURL(_:)`` makes it.
+    init?(_ url: String) {
+        self.isSecure = url.hasPrefix("https://")
+        let authority = Self.authority(url)
+        if authority.hasPrefix("[") {
+            guard let end = authority.firstIndex(of: "]") else { return nil }
+            self.host = String(authority[authority.index(after: authority.startIndex)..<end])
+            let rest = authority[authority.index(after: end)...]
+            guard let port = Self.port(rest, isSecure: self.isSecure) else { return nil }
+            self.port = port
+        } else {
+            let parts = authority.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+            self.host = String(parts[0])
+            guard !self.host.isEmpty,
+                let port = Self.port(parts.count == 2 ? ":" + parts[1] : "", isSecure: self.isSecure)
+            else { return nil }
+            self.port = port
+        }
+    }
+
+    private static func port(_ text: some StringProtocol, isSecure: Bool) -> Int? {
+        if text.isEmpty { return isSecure ? 443 : 80 }
+        guard text.hasPrefix(":"), let port = Int(text.dropFirst()), (1...65_535).contains(port) else { return nil }
+        return port
+    }
+
+    /// What follows the scheme.
+    static func authority(_ url: String) -> String {
+        guard let mark = url.firstRange(of: "://") else { return url }
+        return String(url[mark.upperBound...])
+    }
+}
