@@ -1,9 +1,9 @@
 # Two commands for people: `make run` and `make test`.
-.PHONY: help run test chaos bench accuracy lint clean
+.PHONY: help run test chaos bench bench-gateway accuracy lint clean
 .DEFAULT_GOAL := help
 
 help: ## Show the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Build, start everything, replay the samples, print the report; stays up until Ctrl-C (ONCE=1: ends after the report)
 	@scripts/run.sh
@@ -16,6 +16,9 @@ chaos: ## Kill services and the database again and again during ingest: 100 and 
 
 bench: ## Measure what README states (OUT=file.json writes the figures)
 	@scripts/bench.sh
+
+bench-gateway: ## Measure the gateway beside nginx and Envoy (OUT=file.json writes the figures)
+	@scripts/bench-gateway.sh
 
 accuracy: ## Measure answers on labelled recordings (DATA=DIR instead of Samples, OUT=file.json writes the figures)
 	@scripts/accuracy.sh

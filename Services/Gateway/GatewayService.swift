@@ -19,7 +19,8 @@ enum GatewayService: ServiceDefinition {
     static let settings: [Setting] = [
         Setting(
             TLSFiles.certificateKey, .file,
-            "PEM certificate chain the gateway serves with, its own first. Needed to serve."),
+            "PEM certificate chain the gateway serves with, its own first; read again when it or the key changes. Needed to serve."
+        ),
         Setting(TLSFiles.privateKeyKey, .file, "PEM private key of that certificate. Needed to serve."),
         Setting(
             "JWKS_FILE", .file,

@@ -34,6 +34,7 @@ make_bench_secrets() {
 xxd_bytes() { sed 's/../\\x&/g' | { IFS= read -r text && printf '%b' "$text"; }; }
 
 wait_for_port() {
+    # shellcheck disable=SC2317
     is_listening() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
     wait_until 20 is_listening "$1" || die "nothing listens on port $1, see $folder"
 }

@@ -45,7 +45,7 @@ extension Exchange {
     }
 
     private func use(_ connection: UpstreamConnection) {
-        guard let lines = self.requestLines() else {
+        guard let lines = self.requestLines(on: connection) else {
             self.loop.pool.giveBack(connection)
             self.refuse(Problem(.internalError, detail: "The caller token cannot be signed."))
             return
@@ -64,7 +64,7 @@ extension Exchange {
     }
 
     /// The head of the request to the service; nil when the caller token cannot be signed.
-    private func requestLines() -> ByteBuffer? {
+    private func requestLines(on connection: UpstreamConnection) -> ByteBuffer? {
         guard let match, let caller,
             let token = try? self.core.mint.token(for: caller, nowMs: WallClock.milliseconds())
         else { return nil }
@@ -73,9 +73,8 @@ extension Exchange {
         lines.writeString(match.route.method.rawValue)
         lines.writeStaticString(" ")
         lines.writeString(self.head.target)
-        lines.writeStaticString(" HTTP/1.1\r\nhost: ")
-        lines.writeString(UpstreamAddress.authority(self.replica))
-        lines.writeStaticString("\r\n")
+        lines.writeStaticString(" HTTP/1.1\r\n")
+        lines.writeString(connection.hostLine)
         for entry in self.crossing { self.head.fields.writeLine(entry, into: &lines) }
         lines.writeString(self.loop.forwardedLines(peer: self.peer, host: self.head.authority))
         lines.writeStaticString("traceparent: 00-")

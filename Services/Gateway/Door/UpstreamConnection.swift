@@ -7,7 +7,8 @@ final class UpstreamConnection: ChannelDuplexHandler {
     typealias OutboundOut = ByteBuffer
 
     let address: String
-    private let loop: any EventLoop
+    /// The `host` line of requests, with its line end.
+    let hostLine: String
     private var context: ChannelHandlerContext?
     private var exchange: Exchange?
     private var reader = HTTP1AnswerReader()
@@ -22,9 +23,9 @@ final class UpstreamConnection: ChannelDuplexHandler {
     /// Called when an idle connection ends.
     var onIdleEnd: ((UpstreamConnection) -> Void)?
 
-    init(address: String, loop: any EventLoop) {
+    init(address: String) {
         self.address = address
-        self.loop = loop
+        self.hostLine = "host: \(UpstreamAddress.authority(address))\r\n"
     }
 
     var isWritable: Bool { self.context?.channel.isWritable ?? false }

@@ -55,7 +55,7 @@ final class UpstreamPool {
                             NIOSSLClientHandler(context: context, serverHostname: isName ? target.host : nil))
                     }
                     try channel.pipeline.syncOperations.addHandler(
-                        UpstreamConnection(address: address, loop: eventLoop))
+                        UpstreamConnection(address: address))
                 }
             }
             .connect(host: target.host, port: target.port)

@@ -15,13 +15,22 @@ enum Credential: Hashable, Sendable {
         }
         if let text = keys.first { return .apiKey(try self.apiKey(text)) }
         guard let value = authorizations.first else { return .none }
-        let parts = value.split(separator: " ", maxSplits: 1, omittingEmptySubsequences: true)
-        guard parts.count == 2, parts[0].lowercased() == "bearer" else {
+        guard let token = self.bearer(value) else {
             throw Problem(.unauthenticated, detail: "Authorization must be: Bearer, a space, an API key or a JWT.")
         }
-        let token = String(parts[1].trimmed)
         if token.hasPrefix(APIKeyText.prefix) { return .apiKey(try self.apiKey(token)) }
         return .jwt(token)
+    }
+
+    /// What follows the word Bearer, in any case, and at least one blank.
+    private static func bearer(_ value: String) -> String? {
+        let utf8 = value.utf8
+        let scheme = utf8.prefix(7)
+        guard scheme.count == 7, zip(scheme, "bearer ".utf8).allSatisfy({ ($0 | 0x20) == $1 }) else { return nil }
+        var token = utf8.dropFirst(7)
+        while let first = token.first, first == 0x20 || first == 0x09 { token.removeFirst() }
+        while let last = token.last, last == 0x20 || last == 0x09 { token.removeLast() }
+        return token.isEmpty ? nil : String(Substring(token))
     }
 
     private static func apiKey(_ text: String) throws(Problem) -> APIKeyText {

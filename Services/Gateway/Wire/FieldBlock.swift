@@ -65,6 +65,37 @@ struct FieldBlock: Sendable {
         return values
     }
 
+    /// Whether a value of `kind` has this word, in any case, between blanks and commas.
+    /// - Parameter word: lower case.
+    func hasWord(_ word: StaticString, in kind: FieldKind) -> Bool {
+        guard self.has(kind) else { return false }
+        return self.bytes.withUnsafeReadableBytes { all in
+            self.entries.contains { entry in
+                entry.kind == kind
+                    && all[Int(entry.valueStart)..<Int(entry.valueStart + entry.valueCount)]
+                        .split(whereSeparator: { $0 == 0x2C || $0 == 0x20 || $0 == 0x09 })
+                        .contains { Self.isEqual($0, word) }
+            }
+        }
+    }
+
+    /// Whether every value of `kind` is one of these words, in any case.
+    func isOnly(_ words: StaticString..., in kind: FieldKind) -> Bool {
+        self.bytes.withUnsafeReadableBytes { all in
+            self.entries.allSatisfy { entry in
+                let value = all[Int(entry.valueStart)..<Int(entry.valueStart + entry.valueCount)]
+                return entry.kind != kind || words.contains { Self.isEqual(value, $0) }
+            }
+        }
+    }
+
+    private static func isEqual(_ bytes: Slice<UnsafeRawBufferPointer>, _ word: StaticString) -> Bool {
+        word.withUTF8Buffer { word in
+            bytes.count == word.count
+                && zip(bytes, word).allSatisfy { ((0x41...0x5A).contains($0) ? $0 | 0x20 : $0) == $1 }
+        }
+    }
+
     /// Names and values, names in lower case.
     var pairs: [(String, String)] { self.entries.map { (self.name($0), self.value($0)) } }
 

@@ -98,7 +98,7 @@ struct HTTP1AnswerReader: Sendable {
 
     private mutating func take(status: Int, fields: FieldBlock) -> Event {
         self.interimCount = 0
-        for value in fields.values(.connection) where value.lowercased().contains("close") { self.isKeepAlive = false }
+        if fields.hasWord("close", in: .connection) { self.isKeepAlive = false }
         var length: Int?
         if !ResponsePolicy.hasBody(status: status) {
             length = 0

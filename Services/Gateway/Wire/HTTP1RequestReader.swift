@@ -126,11 +126,10 @@ struct HTTP1RequestReader: Sendable {
         guard hosts.count == 1 || (line.isOld && hosts.isEmpty) else {
             throw .malformed("there must be one Host field")
         }
-        var isKeepAlive = !line.isOld
-        for value in fields.values(.connection) where value.lowercased().contains("close") { isKeepAlive = false }
         return RequestHead(
             method: line.method, target: line.target, authority: hosts.first, version: line.isOld ? .http1_0 : .http1_1,
-            fields: fields, framing: try Self.framing(fields, isOld: line.isOld), isKeepAlive: isKeepAlive)
+            fields: fields, framing: try Self.framing(fields, isOld: line.isOld),
+            isKeepAlive: !line.isOld && !fields.hasWord("close", in: .connection))
     }
 
     private static func framing(_ fields: FieldBlock, isOld: Bool) throws(HeadRefusal) -> RequestHead.Framing {

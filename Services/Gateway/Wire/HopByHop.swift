@@ -68,7 +68,9 @@ enum HopByHop {
 
     /// The entries of `fields` that cross, in their order; nil when `Connection` is beyond its bound.
     static func crossing(_ fields: FieldBlock) -> [FieldBlock.Entry]? {
-        guard fields.has(.connection) else { return fields.entries.filter { Self.crosses($0.kind) } }
+        guard fields.has(.connection), !fields.isOnly("keep-alive", "close", in: .connection) else {
+            return fields.entries.filter { Self.crosses($0.kind) }
+        }
         guard let listed = self.named(byConnection: fields.values(.connection)) else { return nil }
         return fields.entries.filter { Self.crosses($0.kind) && !listed.contains(fields.name($0)) }
     }
