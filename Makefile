@@ -1,5 +1,5 @@
 # Two commands for people: `make run` and `make test`.
-.PHONY: help run test chaos bench bench-gateway accuracy lint clean
+.PHONY: help run test chaos bench bench-gateway accuracy calibration lint clean
 .DEFAULT_GOAL := help
 
 help: ## Show the commands
@@ -22,6 +22,9 @@ bench-gateway: ## Measure the gateway beside nginx and Envoy (OUT=file.json writ
 
 accuracy: ## Measure answers on labelled recordings (DATA=DIR instead of Samples, OUT=file.json writes the figures)
 	@scripts/accuracy.sh
+
+calibration: ## Check the engine's statistics on series whose truth is known (two minutes; SCALE=0.1 for a look)
+	@scripts/calibration.sh
 
 lint: ## Check format and scripts
 	@scripts/lint.sh

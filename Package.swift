@@ -125,7 +125,9 @@ let package = Package(
 
         .testTarget(name: "ModelTests", dependencies: ["Model", crypto], swiftSettings: strict),
         .testTarget(
-            name: "EngineTests", dependencies: ["Engine", "Model", "Recordings", crypto], swiftSettings: strict),
+            name: "EngineTests", dependencies: ["Engine", "Model", "Recordings", "PlantedData", crypto],
+            swiftSettings: strict
+        ),
         .testTarget(name: "RecordingsTests", dependencies: ["Recordings", "Model"], swiftSettings: strict),
         .testTarget(
             name: "PostgresTests", dependencies: ["Postgres", "Model", "TestSupport", logging], swiftSettings: strict),
@@ -172,10 +174,16 @@ let package = Package(
         .target(
             name: "TestSupport", dependencies: ["Postgres", "Model", logging], path: "Tests/TestSupport",
             swiftSettings: strict),
+        .target(
+            name: "PlantedData", dependencies: ["Engine", "Model"], path: "Tests/PlantedData", swiftSettings: strict),
+        .executableTarget(
+            name: "Calibration", dependencies: ["Engine", "Model", "PlantedData"], path: "Tests/Calibration",
+            swiftSettings: strict),
         .executableTarget(
             name: "Benchmarks",
             dependencies: [
-                "Engine", "Model", "Recordings", "GraphBuilder", "Postgres", "CLibpq", "TestSupport", logging,
+                "Engine", "Model", "PlantedData", "Recordings", "GraphBuilder", "Postgres", "CLibpq", "TestSupport",
+                logging,
                 asyncHTTPClient, crypto, nioCore, nioHTTP1, nioSSL,
             ],
             path: "Tests/Benchmarks",

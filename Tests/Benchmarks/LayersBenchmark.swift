@@ -1,6 +1,7 @@
 import Engine
 import Foundation
 import Model
+import PlantedData
 
 /// Computes the four layers of one event anew: 50 nodes, 256 buckets, 33 lags.
 enum LayersBenchmark {

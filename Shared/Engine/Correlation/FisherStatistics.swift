@@ -3,7 +3,7 @@ import Foundation
 
 /// What r and its effective size say about rho, by Fisher's z: atanh(r) is close to normal with mean atanh(rho) and
 /// variance 1 / (nEff - 3).
-enum FisherStatistics {
+package enum FisherStatistics {
     /// |r| is taken as at most this, so that z stays finite.
     private static let scoreLimit = 0.999_999_999
 
@@ -17,11 +17,12 @@ enum FisherStatistics {
     }
 
     /// The two-sided 95 % critical value, simultaneous over `tests` lags.
-    static func criticalValue(tests: Int) -> Double {
+    package static func criticalValue(tests: Int) -> Double {
         self.normalQuantile(upperTail: -expm1(log(0.95) / Double(max(1, tests))) / 2)
     }
 
-    static func interval(score: Double, effectiveSize: Double, critical: Double) -> (low: Double, high: Double) {
+    package static func interval(score: Double, effectiveSize: Double, critical: Double) -> (low: Double, high: Double)
+    {
         let half = critical / max(effectiveSize - 3, 1).squareRoot()
         let z = self.z(score)
         return (tanh(z - half), tanh(z + half))
@@ -44,7 +45,7 @@ enum FisherStatistics {
     ///
     /// With zeta = atanh(rho) the flat prior is sech^2(zeta), so this is the ratio of two integrals of a normal density
     /// times sech^2, each by quadrature over +-8.5 standard deviations.
-    static func confidence(score: Double, effectiveSize: Double, threshold: Double) -> Double {
+    package static func confidence(score: Double, effectiveSize: Double, threshold: Double) -> Double {
         let z = self.z(abs(score))
         let deviation = 1 / max(effectiveSize - 3, 1).squareRoot()
         let cut = atanh(min(max(threshold, 0), self.scoreLimit))

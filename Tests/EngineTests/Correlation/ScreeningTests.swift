@@ -1,4 +1,5 @@
 import Model
+import PlantedData
 import Testing
 
 @testable import Engine

@@ -1,4 +1,5 @@
 import Engine
+import PlantedData
 import Testing
 
 @Suite("Robust scale")
@@ -28,8 +29,8 @@ struct RobustScaleTests {
     func levels() {
         let budget = AlarmBudget()
         #expect(abs(budget.normalLevel(bucketMs: 60_000, sharers: 1) - 4.14) < 0.01)
-        #expect(abs(budget.excursionLevel(bucketMs: 60_000, sharers: 1, window: 30) - 3.85) < 0.02)
-        #expect(budget.excursionLevel(bucketMs: 60_000, sharers: 20, window: 30) > 4.4)
+        #expect(abs(budget.sequentialLevel(bucketMs: 60_000, sharers: 1) - 7.455) < 0.01)
+        #expect(budget.sequentialLevel(bucketMs: 60_000, sharers: 20) > 10.4)
         #expect(abs(NormalQuantile.upper(0.025) - 1.959964) < 1e-6)
     }
 }

@@ -1,6 +1,7 @@
 import Engine
 import Foundation
 import Model
+import PlantedData
 import Testing
 
 @Suite("Forecasts")

@@ -1,5 +1,6 @@
 import Engine
 import Model
+import PlantedData
 import Testing
 
 @Suite("Graph")

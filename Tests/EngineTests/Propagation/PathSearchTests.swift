@@ -1,5 +1,6 @@
 import Engine
 import Model
+import PlantedData
 import Testing
 
 /// Edges between nodes `n0`, `n1` ... for tests of the search.

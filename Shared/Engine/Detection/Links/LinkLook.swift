@@ -9,10 +9,13 @@ struct LinkLook {
     /// Buckets of the baseline; it ends `presentBuckets` before the end of the block.
     private let baseline: Int
     private let bucket: Int64
-    /// n x length whitened rows, filled when first asked for.
+    /// n x length whitened rows, filled when first asked for: clipped, and levelled (see ``Whitening``).
     private var rows: [Double]
+    private var levelled: [Double]
     private var isFilled: [Bool]
     private var isKnown: [Bool]
+    /// Whose baseline is levelled too.
+    private var isLevelled: [Bool]
 
     init(settings: LinkDetector.Settings, event: String, block: SeriesBlock, baseline: Int) {
         self.settings = settings
@@ -21,8 +24,10 @@ struct LinkLook {
         self.baseline = baseline
         self.bucket = block.windowEnd.milliseconds / block.bucketMs
         self.rows = [Double](repeating: .nan, count: block.nodes.count * block.length)
+        self.levelled = self.rows
         self.isFilled = [Bool](repeating: false, count: block.nodes.count)
-        self.isKnown = [Bool](repeating: false, count: block.nodes.count)
+        self.isKnown = self.isFilled
+        self.isLevelled = self.isFilled
     }
 
     /// Each link is judged alone, so their order decides nothing.
@@ -36,10 +41,11 @@ struct LinkLook {
             else { continue }
             let sharers = detector.cache.sharers[place]
             if detector.links[place].baseline == nil || (self.bucket &+ detector.links[place].turn) % turns == 0 {
-                let level = detector.cache.level(sharers: sharers * max(1, 2 * self.settings.lagBuckets), window: 0)
-                self.renew(&detector.links[place], source: source, target: target, shiftLevel: level)
+                let level = detector.cache.normalLevel(sharers: sharers * max(1, 2 * self.settings.lagBuckets))
+                self.renew(
+                    &detector.links[place], source: source, target: target, shiftLevel: level, detector.whitenings)
             }
-            let level = detector.cache.level(sharers: sharers, window: self.settings.recentBuckets)
+            let level = detector.cache.breakLevel(sharers: sharers)
             if let finding = self.breakFinding(&detector.links[place], source: source, target: target, level: level) {
                 findings.append(finding)
             }
@@ -62,17 +68,26 @@ struct LinkLook {
             let end = row.endIndex - self.settings.presentBuckets
             current = Whitening(
                 baseline: row[end - self.baseline..<end], clip: self.settings.clip,
-                turn: known?.turn ?? key.id.rawValue & 0xFFFF)
+                recent: self.settings.recentBuckets, turn: known?.turn ?? key.id.rawValue & 0xFFFF)
             whitenings[key] = current
         }
         guard let whitening = current else { return false }
         let length = self.block.length
-        self.rows.withUnsafeMutableBufferPointer { rows in
-            whitening.apply(
-                to: row, output: UnsafeMutableBufferPointer(rebasing: rows[node * length..<(node + 1) * length]))
+        let places = node * length..<(node + 1) * length
+        self.rows.withUnsafeMutableBufferPointer {
+            whitening.clip(row, into: UnsafeMutableBufferPointer(rebasing: $0[places]))
         }
+        // What a break is judged by at this bucket; the baseline's places follow when a model is made.
+        self.level(node, whitening, max(1, length - self.settings.lagBuckets - 1)..<length)
         self.isKnown[node] = true
         return true
+    }
+
+    private mutating func level(_ node: Int, _ whitening: Whitening, _ places: Range<Int>) {
+        let row = node * self.block.length..<(node + 1) * self.block.length
+        self.levelled.withUnsafeMutableBufferPointer {
+            whitening.level(self.block.row(node), places, into: UnsafeMutableBufferPointer(rebasing: $0[row]))
+        }
     }
 
     private func moments(_ source: Int, _ target: Int, from start: Int, count: Int, lag: Int) -> PairMoments {
@@ -92,79 +107,84 @@ struct LinkLook {
 
     private var baselineStart: Int { self.block.length - self.settings.presentBuckets - self.baseline }
 
-    private func renew(_ link: inout TrackedLink, source: Int, target: Int, shiftLevel: Double) {
+    private mutating func renew(
+        _ link: inout TrackedLink, source: Int, target: Int, shiftLevel: Double, _ whitenings: [NodeKey: Whitening]
+    ) {
         let lag = link.edge.lagBuckets
         let moments = self.moments(source, target, from: self.baselineStart, count: self.baseline, lag: lag)
         link.baselineCount = moments.count
         guard let r = moments.correlation, moments.count > 3 * Double(self.settings.recentBuckets) else {
             link.baseline = nil
+            link.model = nil
             link.shift = nil
             return
         }
         link.baseline = r
-        if link.spreadCount == 0 { self.learnSpread(&link, source: source, target: target, baseline: r) }
+        // An exponent costs more than a correlation and moves as slowly.
+        let turns = Int64(self.settings.refreshBuckets * Self.modelTurns)
+        if link.model == nil || (self.bucket &+ link.turn) % turns == 0 {
+            link.model = self.model(of: link.edge, source: source, target: target, whitenings)
+        }
         link.shift = self.shift(of: link.edge, source: source, target: target, baseline: moments, level: shiftLevel)
     }
 
-    /// The statistic's own sd from the baseline's windows of the recent width.
-    private func learnSpread(_ link: inout TrackedLink, source: Int, target: Int, baseline r: Double) {
-        let width = self.settings.recentBuckets
-        let lag = link.edge.lagBuckets
-        let length = self.block.length
-        let start = max(self.baselineStart, lag + 1)
+    /// Every so many looks at a baseline the model of a break is made anew.
+    private static let modelTurns = 12
+
+    private mutating func model(
+        of edge: Edge, source: Int, target: Int, _ whitenings: [NodeKey: Whitening]
+    ) -> BreakModel? {
         let end = self.block.length - self.settings.presentBuckets
-        var moments = PairMoments()
-        var squares = 0.0
-        var windows = 0.0
-        for index in start..<end {
-            moments.add(self.rows[source * length + index - lag], self.rows[target * length + index])
-            if index - width >= start {
-                moments.remove(
-                    self.rows[source * length + index - width - lag], self.rows[target * length + index - width])
-            }
-            guard index - start >= width - 1, moments.count > 10, let recent = moments.correlation else { continue }
-            let difference = atanh(recent) - atanh(r)
-            // The window is part of the baseline: its error and the baseline's are not independent.
-            squares += difference * difference / max(1e-9, 1 / (moments.count - 3) - 1 / (link.baselineCount - 3))
-            windows += 1
+        for node in [source, target] where !self.isLevelled[node] {
+            guard let whitening = whitenings[self.block.nodes[node]] else { return nil }
+            self.level(node, whitening, max(1, self.baselineStart)..<end)
+            self.isLevelled[node] = true
         }
-        link.spread = windows > 0 ? squares / windows : 1
-        link.spreadCount = max(1, windows)
+        let start = max(self.baselineStart, 1) + edge.lagBuckets
+        let values = (start..<max(start, end)).compactMap { index in
+            self.value(source, target, at: index, lag: edge.lagBuckets)
+        }
+        return BreakModel(baseline: values, least: 3 * self.settings.recentBuckets)
+    }
+
+    /// Both ends at a place, the source `lag` buckets before; nil where one is unknown.
+    private func value(_ source: Int, _ target: Int, at index: Int, lag: Int) -> SIMD2<Double>? {
+        let length = self.block.length
+        let value = SIMD2(self.levelled[source * length + index - lag], self.levelled[target * length + index])
+        return value.x.isFinite && value.y.isFinite ? value : nil
     }
 
     // MARK: - Break
 
-    /// Buckets the own sd is the mean over: a day of minutes.
-    private static let spreadMemory = 1_440.0
-
     private func breakFinding(
         _ link: inout TrackedLink, source: Int, target: Int, level: Double
     ) -> Finding? {
-        guard let baseline = link.baseline else { return nil }
-        let width = self.settings.recentBuckets
-        let moments = self.moments(
-            source, target, from: self.block.length - width, count: width, lag: link.edge.lagBuckets)
-        guard moments.count >= Double(width) / 2, let recent = moments.correlation else { return nil }
-        let pooled = (1 / (moments.count - 3) + 1 / (link.baselineCount - 3)).squareRoot()
-        let plain = (atanh(recent) - atanh(baseline)) / pooled
-        let ownSd = link.ownSd(window: width)
-        let statistic = abs(plain) / ownSd
-        let remembered = min(plain * plain, level * level * ownSd * ownSd)
-        link.spreadCount = min(Self.spreadMemory, link.spreadCount + 1)
-        link.spread += (remembered - link.spread) / link.spreadCount
-        guard statistic > level else { return nil }
+        guard let baseline = link.baseline, let model = link.model else { return nil }
         let edge = link.edge
+        guard edge.lagBuckets <= self.settings.lagBuckets else { return nil }
+        guard let value = self.value(source, target, at: self.block.length - 1, lag: edge.lagBuckets) else {
+            return nil
+        }
+        // Twice the level is proof enough; what is beyond it would only keep an episode open.
+        link.sums = model.advance(link.sums, by: value, limit: 2 * level)
+        let evidence = BreakModel.evidence(link.sums)
+        guard evidence > level else { return nil }
+        let width = self.settings.recentBuckets
+        let recent = self.moments(source, target, from: self.block.length - width, count: width, lag: edge.lagBuckets)
+            .correlation
+        var values = [
+            "baselineScore": baseline, "score": edge.score, "confidence": edge.confidence,
+            "effectiveSize": edge.effectiveSize, "lagMs": Double(edge.lagBuckets) * Double(self.block.bucketMs),
+        ]
+        values["recentScore"] = recent
+        let change = recent.map { "went from \(Words.correlation(baseline)) to \(Words.correlation($0))" }
         return Finding(
             kind: .correlationBreak, event: self.event, node: edge.source, target: edge.target, layer: edge.layer,
-            windowEnd: self.block.windowEnd, bucketMs: self.block.bucketMs, statistic: statistic, level: level,
-            values: [
-                "baselineScore": baseline, "recentScore": recent, "score": edge.score, "confidence": edge.confidence,
-                "effectiveSize": edge.effectiveSize, "ownSd": ownSd,
-                "lagMs": Double(edge.lagBuckets) * Double(self.block.bucketMs),
-            ],
-            reason: "correlation went from \(Words.correlation(baseline)) to \(Words.correlation(recent)) in the last "
-                + "\(width) buckets, \(Words.number(statistic)) standard deviations (alarm level \(Words.number(level)))"
-        )
+            windowEnd: self.block.windowEnd, bucketMs: self.block.bucketMs, statistic: evidence, level: level,
+            values: values,
+            reason:
+                "correlation \(change ?? "of \(Words.correlation(baseline)) is gone") in the last \(width) buckets, "
+                + "evidence \(Words.number(evidence)) (alarm level \(Words.number(level)))")
     }
 
     // MARK: - Shift

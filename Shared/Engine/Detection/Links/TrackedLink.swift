@@ -20,9 +20,9 @@ struct TrackedLink: Sendable, Hashable, Codable {
     var baseline: Double?
     /// Places it was computed from.
     var baselineCount = 0.0
-    /// Mean square of the break statistic before division by its own sd, and what it is the mean of.
-    var spread = 1.0
-    var spreadCount = 0.0
+    /// What a break is judged by, and both its sums so far.
+    var model: BreakModel?
+    var sums = SIMD2<Double>.zero
     /// The lag shift found when lags were compared last, and still to be reported.
     var shift: Shift?
 
@@ -43,13 +43,6 @@ struct TrackedLink: Sendable, Hashable, Codable {
     }
 
     var key: LinkKey { LinkKey(source: self.edge.source, target: self.edge.target) }
-
-    /// Own sd of the statistic as far as it is surely above the 1 of Gaussian data, which is the floor: the sd itself is only
-    /// known to 1 / sqrt(2 m) from m windows that do not overlap.
-    func ownSd(window: Int) -> Double {
-        let windows = max(1, self.spreadCount / Double(window))
-        return max(1, self.spread.squareRoot() * (1 - min(1, 1 / (2 * windows).squareRoot())))
-    }
 }
 
 /// Look-ups of a ``LinkDetector`` that can be made anew at any time.
@@ -61,8 +54,8 @@ struct LinkCache: Sendable {
     /// Followed links that share the more crowded end's budget, per link.
     private(set) var sharers: [Int] = []
     private var nodes: [NodeKey] = []
-    /// Levels by number of sharers and window: a quantile is costly.
-    private var levels: [SIMD2<Int>: Double] = [:]
+    /// Levels by number of sharers: a quantile is costly.
+    private var levels: [Int: Double] = [:]
     private var bucketMs: Int64 = 0
     private var budget = AlarmBudget()
 
@@ -96,16 +89,14 @@ struct LinkCache: Sendable {
         self.sharers = links.map { max(crowd[$0.edge.source] ?? 1, crowd[$0.edge.target] ?? 1) }
     }
 
-    /// The level of a statistic that shares its node's budget with `sharers` in all; `window` 0: of one that is judged anew
-    /// at each evaluation.
-    mutating func level(sharers: Int, window: Int) -> Double {
-        let key = SIMD2(sharers, window)
-        if let level = self.levels[key] { return level }
-        let level =
-            window == 0
-            ? self.budget.normalLevel(bucketMs: self.bucketMs, sharers: sharers)
-            : self.budget.excursionLevel(bucketMs: self.bucketMs, sharers: sharers, window: window)
-        self.levels[key] = level
+    /// The level of a standard normal statistic that shares its node's budget with `sharers` in all.
+    mutating func normalLevel(sharers: Int) -> Double {
+        if let level = self.levels[sharers] { return level }
+        let level = self.budget.normalLevel(bucketMs: self.bucketMs, sharers: sharers)
+        self.levels[sharers] = level
         return level
     }
+
+    /// The level of a link's evidence of a break.
+    func breakLevel(sharers: Int) -> Double { self.budget.sequentialLevel(bucketMs: self.bucketMs, sharers: sharers) }
 }

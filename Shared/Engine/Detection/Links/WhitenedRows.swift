@@ -1,19 +1,26 @@
 import Model
 
-/// How one node's series is whitened and clipped: learnt on its baseline.
+/// How one node's series is whitened, clipped and freed of changes of its loudness: learnt on its baseline.
 struct Whitening: Sendable, Hashable, Codable {
     /// AR(1) coefficient about the mean.
     var phi: Double
     /// Median of the whitened baseline, taken off.
     var centre: Double
-    /// Bound of what is left: clip x 1.4826 MAD of the baseline.
+    /// Robust standard deviation of what is left, and the bound of the clipped series: clip times that.
+    var scale: Double
     var bound: Double
+    /// Mean size over `recent` buckets, in robust standard deviations, that 95 % of the baseline's stretches stay below, and the
+    /// baseline's own mean.
+    var loud: Double
+    var usual: Double
+    /// Buckets loudness is the mean over.
+    var recent: Int
     /// At which buckets it is learnt again.
     var turn: Int64
 
     /// - Parameter baseline: values of the baseline, oldest first; unknown values are skipped.
     /// - Returns: nil when fewer than half of the values are known or nothing changes.
-    init?(baseline: ArraySlice<Double>, clip: Double, turn: Int64) {
+    init?(baseline: ArraySlice<Double>, clip: Double, recent: Int, turn: Int64) {
         var sum = 0.0
         var known = 0
         for value in baseline where value.isFinite {
@@ -45,12 +52,27 @@ struct Whitening: Sendable, Hashable, Codable {
         guard spread > 0 else { return nil }
         self.phi = phi
         self.centre = median
+        self.scale = spread
         self.bound = clip * spread
+        self.recent = recent
         self.turn = turn
+        let sizes = whitened.map { Self.size(($0 - median) / spread) }
+        self.usual = max(1e-9, sizes.reduce(0, +) / Double(max(1, sizes.count)))
+        self.loud = .infinity
+        var stretch = 0.0
+        var means: [Double] = []
+        for index in sizes.indices {
+            stretch += sizes[index] - (index >= recent ? sizes[index - recent] : 0)
+            if index >= recent - 1 { means.append(stretch / Double(recent)) }
+        }
+        if !means.isEmpty { self.loud = RobustScale.quantile(ofSorted: means.sorted(), 0.95) }
     }
 
+    /// Sizes beyond this say no more about how loud a stretch is.
+    private static func size(_ value: Double) -> Double { min(4, abs(value)) }
+
     /// Fills `output` with the whitened, clipped series; NaN at the first place and where a value is unknown.
-    func apply(to row: ArraySlice<Double>, output: UnsafeMutableBufferPointer<Double>) {
+    func clip(_ row: ArraySlice<Double>, into output: UnsafeMutableBufferPointer<Double>) {
         row.withUnsafeBufferPointer { row in
             output[0] = .nan
             for index in 1..<row.count {
@@ -59,6 +81,34 @@ struct Whitening: Sendable, Hashable, Codable {
                 output[index] = value < -self.bound ? -self.bound : value > self.bound ? self.bound : value
             }
         }
+    }
+
+    /// Fills some places of `output` with the whitened series in robust standard deviations, divided by how much louder than usual
+    /// the last buckets were, where that is more than chance explains; NaN where a value is unknown.
+    ///
+    /// - Parameter places: from the second place of the row on.
+    func level(
+        _ row: ArraySlice<Double>, _ places: Range<Int>, into output: UnsafeMutableBufferPointer<Double>
+    ) {
+        row.withUnsafeBufferPointer { row in
+            let first = max(1, places.lowerBound - self.recent + 1)
+            var sum = 0.0
+            for index in first..<max(first, places.lowerBound) { sum += self.size(row, index) }
+            for index in places {
+                sum += self.size(row, index)
+                if index - self.recent >= first { sum -= self.size(row, index - self.recent) }
+                let mean = sum / Double(self.recent)
+                let value = (row[index] - self.phi * row[index - 1] - self.centre) / self.scale
+                output[index] = mean > self.loud ? value * self.usual / mean : value
+            }
+        }
+    }
+
+    /// The size at a place in robust standard deviations; the usual one where it is unknown.
+    @inline(__always)
+    private func size(_ row: UnsafeBufferPointer<Double>, _ index: Int) -> Double {
+        let value = (row[index] - self.phi * row[index - 1] - self.centre) / self.scale
+        return value == value ? Self.size(value) : self.usual
     }
 }
 
@@ -70,26 +120,6 @@ struct PairMoments {
     var xx = 0.0
     var yy = 0.0
     var xy = 0.0
-
-    mutating func add(_ one: Double, _ other: Double) {
-        guard one.isFinite, other.isFinite else { return }
-        self.count += 1
-        self.x += one
-        self.y += other
-        self.xx += one * one
-        self.yy += other * other
-        self.xy += one * other
-    }
-
-    mutating func remove(_ one: Double, _ other: Double) {
-        guard one.isFinite, other.isFinite else { return }
-        self.count -= 1
-        self.x -= one
-        self.y -= other
-        self.xx -= one * one
-        self.yy -= other * other
-        self.xy -= one * other
-    }
 
     /// Moments of `count` neighbouring places; y is `lag` places after x.
     init(

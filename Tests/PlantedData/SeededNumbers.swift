@@ -1,12 +1,12 @@
 import Foundation
 
 /// The same numbers on every machine: SplitMix64 (Steele, Lea and Flood 2014).
-struct SeededNumbers {
+package struct SeededNumbers {
     private var state: UInt64
 
-    init(seed: UInt64) { self.state = seed &* 0x9E37_79B9_7F4A_7C15 &+ 1 }
+    package init(seed: UInt64) { self.state = seed &* 0x9E37_79B9_7F4A_7C15 &+ 1 }
 
-    mutating func bits() -> UInt64 {
+    package mutating func bits() -> UInt64 {
         self.state &+= 0x9E37_79B9_7F4A_7C15
         var z = self.state
         z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
@@ -15,15 +15,15 @@ struct SeededNumbers {
     }
 
     /// In 0 ..< 1.
-    mutating func uniform() -> Double { Double(self.bits() >> 11) / 9_007_199_254_740_992 }
+    package mutating func uniform() -> Double { Double(self.bits() >> 11) / 9_007_199_254_740_992 }
 
     /// Standard normal, by the method of Box and Muller.
-    mutating func normal() -> Double {
+    package mutating func normal() -> Double {
         (-2 * log(1 - self.uniform())).squareRoot() * cos(2 * .pi * self.uniform())
     }
 
     /// Student's t with three degrees of freedom.
-    mutating func heavy() -> Double {
+    package mutating func heavy() -> Double {
         let (one, two, three) = (self.normal(), self.normal(), self.normal())
         return self.normal() / ((one * one + two * two + three * three) / 3).squareRoot()
     }

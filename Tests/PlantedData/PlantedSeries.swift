@@ -3,22 +3,22 @@ import Foundation
 import Model
 
 /// Seeded series with known relations.
-struct PlantedSeries {
-    var random: RandomStream
-    let length: Int
+package struct PlantedSeries {
+    package var random: RandomStream
+    package let length: Int
 
-    init(seed: UInt64, length: Int) {
+    package init(seed: UInt64, length: Int) {
         self.random = RandomStream(seed: seed)
         self.length = length
     }
 
     /// Standard normal (Box and Muller 1958).
-    mutating func normal() -> Double {
+    package mutating func normal() -> Double {
         (-2 * log(max(self.random.uniform(), 1e-300))).squareRoot() * cos(2 * .pi * self.random.uniform())
     }
 
     /// Independent, or with each value keeping `memory` of the one before.
-    mutating func noise(memory: Double = 0) -> [Double] {
+    package mutating func noise(memory: Double = 0) -> [Double] {
         var last = 0.0
         for _ in 0..<(memory > 0 ? 200 : 0) { last = memory * last + self.normal() }
         return (0..<self.length).map { _ in
@@ -28,7 +28,7 @@ struct PlantedSeries {
     }
 
     /// Student's t with 3 degrees of freedom.
-    mutating func heavyTailed() -> [Double] {
+    package mutating func heavyTailed() -> [Double] {
         (0..<self.length).map { _ in
             var squares = 0.0
             for _ in 0..<3 {
@@ -40,7 +40,7 @@ struct PlantedSeries {
     }
 
     /// A series that follows `leader` by `lag` buckets with correlation `rho`.
-    mutating func follower(of leader: [Double], lag: Int, rho: Double) -> [Double] {
+    package mutating func follower(of leader: [Double], lag: Int, rho: Double) -> [Double] {
         let own = self.noise()
         return (0..<self.length).map { t in
             let led = t >= lag ? leader[t - lag] : self.normal()
@@ -48,12 +48,13 @@ struct PlantedSeries {
         }
     }
 
-    static func node(_ name: String, event: String = "e", market: String = "m", domain: String = "d") -> NodeKey {
+    package static func node(_ name: String, event: String = "e", market: String = "m", domain: String = "d") -> NodeKey
+    {
         NodeKey(domain: domain, event: event, market: market, venue: name)
     }
 
     /// A block of the rows, in order of their nodes.
-    static func block(_ rows: [NodeKey: [Double]]) -> SeriesBlock {
+    package static func block(_ rows: [NodeKey: [Double]]) -> SeriesBlock {
         let nodes = rows.keys.sorted()
         let values = nodes.map { rows[$0] ?? [] }
         return SeriesBlock(
