@@ -17,6 +17,7 @@ struct Gateway: Sendable {
     let client: HTTPClient
     let certificates: ServerCertificates
     let listener: PublicListener
+    let redirect: RedirectListener?
 
     /// - Parameters:
     ///   - isDraining: whether the service has begun to stop, so that `/readyz` turns before the listener does.
@@ -29,27 +30,35 @@ struct Gateway: Sendable {
     ) async throws {
         let directory = ServiceDirectory(pool: pool, fallback: settings.fallback, logger: logger)
         let store = APIKeyStore(pool: pool)
+        let client = HTTPClient(
+            eventLoopGroup: MultiThreadedEventLoopGroup.singleton, configuration: Self.clientConfiguration())
         let authority = APIKeyAuthority(lookup: store)
         var tokens: JWTAuthority?
         if let jwt = settings.jwt {
-            tokens = try await JWTAuthority(path: jwt.keySetFile, rules: jwt.rules, logger: logger)
+            let source: KeySource =
+                switch jwt.source {
+                case .file(let path): .file(path)
+                case .url(let url, let stale): .web(url, client: client, staleAfter: .seconds(stale))
+                }
+            tokens = try await JWTAuthority(source: source, rules: jwt.rules, logger: logger)
         }
-        let client = HTTPClient(
-            eventLoopGroup: MultiThreadedEventLoopGroup.singleton, configuration: Self.clientConfiguration())
         let inFlight = InFlight(limit: settings.door.inFlightLimit)
         let health = HealthCheck(
             pool: pool, directory: directory, client: client, activeRequests: { inFlight.count },
             isDraining: isDraining)
+        let decisions = DecisionLog()
         let core = DoorCore(
             settings: settings.door,
             gatekeeper: Gatekeeper(
                 keys: authority, tokens: tokens, callers: RateLimiter(policy: settings.door.callerPolicy),
-                strangers: RateLimiter(policy: settings.door.peerPolicy)),
+                strangers: RateLimiter(policy: settings.door.peerPolicy),
+                certificateScopes: settings.door.certificateScopes),
             directory: directory, mint: CallerTokenMint(secret: settings.callerTokenSecret),
             own: OwnRoutes(
                 health: health, keys: APIKeyRoutes(store: store, authority: authority, logger: logger),
-                openAPI: try OpenAPIDocument.json()),
-            metrics: GatewayMetrics(factory: metrics), inFlight: inFlight, tracer: tracer, accessLog: accessLog,
+                decisions: decisions, openAPI: try OpenAPIDocument.json()),
+            metrics: GatewayMetrics(factory: metrics), inFlight: inFlight, decisions: decisions, tracer: tracer,
+            accessLog: accessLog,
             logger: logger)
         self.directory = directory
         self.authority = authority
@@ -58,6 +67,11 @@ struct Gateway: Sendable {
         self.client = client
         self.certificates = try ServerCertificates(
             settings.tls, files: settings.tlsFiles, logger: logger, metrics: metrics)
+        self.redirect = settings.redirectPort.map {
+            RedirectListener(
+                host: settings.host, port: $0, securePort: settings.port, headerLimit: settings.door.headerLimit,
+                logger: logger)
+        }
         self.listener = try await PublicListener(
             settings: settings, core: core, certificates: self.certificates, logger: logger, onRunning: onRunning)
     }
@@ -66,6 +80,7 @@ struct Gateway: Sendable {
     var services: [any Service] {
         var services: [any Service] = [UpstreamClientService(client: self.client), self.directory, self.certificates]
         if let tokens { services.append(tokens) }
+        if let redirect { services.append(redirect) }
         services.append(self.listener)
         return services
     }

@@ -13,7 +13,8 @@ enum GatewayService: ServiceDefinition {
     static let metricsPort = 9443
 
     static let settingPrefixes = [
-        "TLS_", "JWKS_", "JWT_", "RATE_LIMITER_", "STRANGER_LIMITER_", "UPSTREAM_", "REQUEST_", "HSTS_",
+        "TLS_", "JWKS_", "JWT_", "RATE_LIMITER_", "STRANGER_LIMITER_", "UPSTREAM_", "REQUEST_", "HSTS_", "REDIRECT_",
+        "CORS_",
     ]
 
     static let settings: [Setting] = [
@@ -25,8 +26,36 @@ enum GatewayService: ServiceDefinition {
         Setting(
             "JWKS_FILE", .file,
             "JSON Web Key Set whose tokens are accepted; read again when it changes; none: API keys only."),
-        Setting("JWT_ISSUER", .text, "The `iss` a token must have. Needed with JWKS_FILE."),
-        Setting("JWT_AUDIENCE", .text, "The `aud` a token must have or contain. Needed with JWKS_FILE."),
+        Setting(
+            "JWKS_URL", .url,
+            "The same from the web instead: read each minute and when a token names an unknown key, at most every 5 s."),
+        Setting(
+            "JWKS_STALE_SECONDS", .integer(60...2_592_000), unit: "s", default: "86400",
+            "How long keys of JWKS_URL are believed that cannot be read again."),
+        Setting(
+            TLSFiles.clientAuthorityKey, .file,
+            "PEM certificates of authorities: a client certificate of one of them is a credential, its URI or DNS name the caller; none: no certificate is asked for."
+        ),
+        Setting(
+            "TLS_CLIENT_SCOPES", .text, default: "read",
+            "What such a client may do, separated by commas: ingest, read, configure, admin."),
+        Setting(
+            "REDIRECT_PORT", .integer(0...65_535), default: "0",
+            "Port of plain HTTP that answers 308 to the address with TLS; 0: none."),
+        Setting(
+            "CORS_ORIGINS", .text,
+            "Origins (`https://app.example.com`) whose pages may read answers, separated by commas; none: no page may."),
+        Setting(
+            "TRACE_TRUST", .choice(TraceTrust.Rule.allCases.map(\.rawValue)), default: "credential",
+            "Whose `traceparent` is continued: requests with a valid credential, trusted addresses only, or all."),
+        Setting(
+            "TRACE_TRUSTED_ADDRESSES", .text,
+            "Blocks (`10.0.0.0/8`), separated by commas, whose `traceparent` is continued without a credential."),
+        Setting(
+            "MEMORY_CEILING_BYTES", .integer(64 << 20...1 << 40), unit: "bytes", default: String(1 << 30),
+            "Resident memory from which work is refused, ingest at 90 % of it, computing at 95 %, reading at 100 %."),
+        Setting("JWT_ISSUER", .text, "The `iss` a token must have. Needed with JWKS_FILE or JWKS_URL."),
+        Setting("JWT_AUDIENCE", .text, "The `aud` a token must have or contain. Needed with JWKS_FILE or JWKS_URL."),
         Setting("RATE_LIMITER_TOKENS", .integer(1...1_000_000), default: "1000", "Requests a caller may send at once."),
         Setting(
             "RATE_LIMITER_REFILL_RATE", .number(0.001...1_000_000), unit: "1/s", default: "1000",
@@ -106,13 +135,19 @@ extension GatewaySettings {
         let key = required(TLSFiles.privateKeyKey, "to serve")
         let secretFile = required("CALLER_TOKEN_SECRET_FILE", "to serve")
         var jwt: JWT?
-        if let file = settings.optionalText("JWKS_FILE") {
-            let issuer = required("JWT_ISSUER", "with JWKS_FILE")
-            let audience = required("JWT_AUDIENCE", "with JWKS_FILE")
+        var source = settings.optionalText("JWKS_FILE").map { JWT.Source.file($0) }
+        if let url = settings.optionalText("JWKS_URL") {
+            if source != nil { faults.append("JWKS_FILE and JWKS_URL exclude each other") }
+            source = .url(url, staleSeconds: settings.integer("JWKS_STALE_SECONDS"))
+        }
+        if let source {
+            let issuer = required("JWT_ISSUER", "with JWKS_FILE or JWKS_URL")
+            let audience = required("JWT_AUDIENCE", "with JWKS_FILE or JWKS_URL")
             if let issuer, let audience {
-                jwt = JWT(keySetFile: file, rules: JWTRules(issuer: issuer, audience: audience))
+                jwt = JWT(source: source, rules: JWTRules(issuer: issuer, audience: audience))
             }
         }
+        let door = DoorSettings(settings, faults: &faults)
         var fallback: [Upstream: [String]] = [:]
         for (name, upstream) in [
             ("UPSTREAM_GRAPH_BUILDER", Upstream.graphBuilder),
@@ -128,7 +163,9 @@ extension GatewaySettings {
         }
         guard faults.isEmpty, let certificate, let key, let secretFile else { throw SettingsError(faults: faults) }
         do throws(TLSFiles.Refusal) {
-            let files = TLSFiles.Pair(certificateFile: certificate, keyFile: key)
+            let files = TLSFiles.Pair(
+                certificateFile: certificate, keyFile: key,
+                clientAuthorityFile: settings.optionalText(TLSFiles.clientAuthorityKey))
             self.tls = try files.configuration()
             self.tlsFiles = files
         } catch {
@@ -140,12 +177,30 @@ extension GatewaySettings {
         self.port = settings.httpPort
         self.jwt = jwt
         self.fallback = fallback
-        self.door = DoorSettings(settings)
+        self.door = door
+        let redirect = settings.integer("REDIRECT_PORT")
+        self.redirectPort = redirect == 0 ? nil : redirect
     }
 }
 
 extension DoorSettings {
-    init(_ settings: ServiceSettings) {
+    init(_ settings: ServiceSettings, faults: inout [String]) {
+        func list<Item>(_ key: String, _ rule: String, _ item: (Substring) -> Item?) -> [Item] {
+            let parts = settings.optionalText(key)?.split(separator: ",") ?? []
+            let items = parts.compactMap { item($0.trimmed) }
+            if items.count != parts.count { faults.append("\(key) must be \(rule), separated by commas") }
+            return items
+        }
+        self.certificateScopes = Set(
+            list("TLS_CLIENT_SCOPES", "of \(Scope.allCases.map(\.rawValue).joined(separator: ", "))") {
+                Scope(rawValue: String($0))
+            })
+        self.crossOrigin = CrossOrigin(
+            origins: Set(list("CORS_ORIGINS", "origins (https://host)") { CrossOrigin.origin($0) }))
+        self.traceTrust = TraceTrust(
+            rule: TraceTrust.Rule(rawValue: settings.text("TRACE_TRUST")) ?? .credential,
+            blocks: list("TRACE_TRUSTED_ADDRESSES", "addresses or blocks (10.0.0.0/8)") { AddressBlock($0) })
+        self.memoryCeiling = settings.integer("MEMORY_CEILING_BYTES")
         self.requestMs = settings.integer("REQUEST_TIMEOUT_MS")
         self.bodyStallMs = settings.integer("REQUEST_BODY_TIMEOUT_MS")
         self.inFlightLimit = settings.integer("HTTP_MAX_IN_FLIGHT")

@@ -5,7 +5,12 @@ import NIOSSL
 /// Everything the gateway needs, parsed and checked before a port is bound.
 struct GatewaySettings: Sendable {
     struct JWT: Hashable, Sendable {
-        let keySetFile: String
+        enum Source: Hashable, Sendable {
+            case file(String)
+            case url(String, staleSeconds: Int)
+        }
+
+        let source: Source
         let rules: JWTRules
     }
 
@@ -18,6 +23,8 @@ struct GatewaySettings: Sendable {
     /// What caller tokens are signed with; asked each time, so that it can be rotated.
     var callerTokenSecret: @Sendable () -> SymmetricKey?
     var jwt: JWT?
+    /// Port of plain HTTP that redirects to TLS; nil: none.
+    var redirectPort: Int?
     /// Base URLs for a service of which no live replica is known.
     var fallback: [Upstream: [String]]
     var door: DoorSettings

@@ -52,15 +52,19 @@ struct ProxyPartTests {
     @Test("a repeated or wrong traceparent starts a new trace, a right one is continued with a span of our own")
     func trace() {
         let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-        func trace(_ parents: [String]) -> EdgeTrace {
+        func trace(_ parents: [String], isTrusted: Bool = true) -> EdgeTrace {
             var random = FastRandom()
+            var fields = FieldBlock(table: HopByHop.requestTable)
+            for parent in parents { fields.append("traceparent", parent) }
+            fields.append("tracestate", "a=b")
             return EdgeTrace(
-                parents: parents, states: ["a=b"], startMs: 0, recorder: TraceRecorder(), random: &random)
+                fields: fields, isTrusted: isTrusted, startMs: 0, recorder: TraceRecorder(), random: &random)
         }
         let continued = trace([parent])
         #expect(continued.traceID == "4bf92f3577b34da6a3ce929d0e0e4736")
         #expect(continued.context.spanID.description != "00f067aa0ba902b7")
         #expect(continued.state == "a=b")
+        #expect(trace([parent], isTrusted: false).traceID != continued.traceID)
         for wrong in [[], [parent, parent], ["garbage"], [parent.uppercased()], [parent + "-x"]] {
             let fresh = trace(wrong)
             #expect(fresh.traceID != "4bf92f3577b34da6a3ce929d0e0e4736")

@@ -94,17 +94,4 @@ struct RoutingTests {
     func baseURL(address: String, expected: String?) {
         #expect(ShardMap.baseURL(address) == expected)
     }
-
-    @Test("a shunned address comes back after two seconds, and the list stays bounded")
-    func shunList() {
-        var list = ShunList()
-        list.shun("a", now: 0)
-        #expect(list.contains("a", now: 1_999_999_999))
-        #expect(!list.contains("a", now: 2_000_000_000))
-        for index in 0..<1_000 { list.shun("x\(index)", now: 0) }
-        #expect(list.contains("x0", now: 1))
-        #expect(!list.contains("x999", now: 1))
-        list.clear("x0")
-        #expect(!list.contains("x0", now: 1))
-    }
 }

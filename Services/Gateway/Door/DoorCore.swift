@@ -12,6 +12,8 @@ final class DoorCore: Sendable {
     let own: OwnRoutes
     let metrics: GatewayMetrics
     let inFlight: InFlight
+    let load: LoadControl
+    let decisions: DecisionLog
     let tracer: TraceRecorder
     let accessLog: AccessLog
     let logger: Logger
@@ -22,8 +24,8 @@ final class DoorCore: Sendable {
 
     init(
         settings: DoorSettings, gatekeeper: Gatekeeper, directory: ServiceDirectory, mint: CallerTokenMint,
-        own: OwnRoutes, metrics: GatewayMetrics, inFlight: InFlight, tracer: TraceRecorder, accessLog: AccessLog,
-        logger: Logger
+        own: OwnRoutes, metrics: GatewayMetrics, inFlight: InFlight, decisions: DecisionLog, tracer: TraceRecorder,
+        accessLog: AccessLog, logger: Logger
     ) {
         self.settings = settings
         self.routes = RouteTable()
@@ -33,6 +35,8 @@ final class DoorCore: Sendable {
         self.own = own
         self.metrics = metrics
         self.inFlight = inFlight
+        self.load = LoadControl(memoryCeiling: settings.memoryCeiling)
+        self.decisions = decisions
         self.tracer = tracer
         self.accessLog = accessLog
         self.logger = logger

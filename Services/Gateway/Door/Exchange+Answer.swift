@@ -10,6 +10,7 @@ extension Exchange {
         problem.traceId = self.trace.traceID
         self.record.status = problem.status
         self.record.code = problem.code.rawValue
+        self.remember(problem)
         let body = ByteBuffer(bytes: ProblemBody.render(problem))
         self.record.bytesOut = body.readableBytes
         self.conclude { client in
@@ -24,6 +25,52 @@ extension Exchange {
             client.send(
                 head: lines, status: problem.status, length: body.readableBytes, body: body, isWhole: true)
         }
+    }
+
+    /// Keeps why, for `GET /v1/decisions/{traceId}`.
+    private func remember(_ problem: Problem) {
+        var compared = self.compared
+        if let limit, !limit.isAdmitted {
+            let policy = self.core.gatekeeper.callerPolicy
+            compared["limit.burst"] = String(policy.burst)
+            compared["limit.intervalMs"] = String(Double(policy.intervalNanoseconds) / 1e6)
+            compared["limit.remaining"] = String(limit.remaining)
+            compared["limit.retryAfterMs"] = String(Double(limit.retryAfterNanoseconds) / 1e6)
+        }
+        if problem.code == .forbidden, let caller, let scope = self.match?.route.scope {
+            compared["scope.needed"] = scope.rawValue
+            compared["scope.given"] = caller.scopes.map(\.rawValue).sorted().joined(separator: " ")
+        }
+        if problem.code == .deadlineExceeded {
+            compared["deadline.ms"] = String((self.deadline - self.startedAt) / 1_000_000)
+            compared["elapsed.ms"] = String((MonotonicClock.nanoseconds() - self.startedAt) / 1_000_000)
+        }
+        if case .bodyTooLarge(let limit) = self.interruption { compared["body.limitBytes"] = String(limit) }
+        if !self.replica.isEmpty { compared["service.replica"] = self.replica }
+        if self.attempt > 0 { compared["service.attempts"] = String(self.attempt + 1) }
+        self.core.decisions.add(
+            Decision(
+                traceId: self.trace.traceID, time: Timestamp(milliseconds: self.startMs),
+                method: AccessRecord.safe(self.record.method), route: self.record.route, peer: self.record.peer,
+                caller: self.record.caller, status: problem.status, code: problem.code.rawValue,
+                detail: problem.detail, compared: compared), isStranger: self.caller == nil)
+    }
+
+    /// Answers the question of a browser whether a page may ask; false: that is no such question, or none is answered.
+    func answerPreflight() -> Bool {
+        let cross = self.core.settings.crossOrigin
+        guard cross.isOn, let origin = self.head.fields.first(.origin), cross.origins.contains(origin),
+            let (path, _) = try? Target.split(self.head.target)
+        else { return false }
+        let methods: [String]
+        switch self.core.routes.match(method: self.head.method, path: path) {
+        case .otherMethods(let known): methods = known
+        default: return false
+        }
+        guard self.core.gatekeeper.hasRoomForStranger(self.peer.limitKey) else { return false }
+        self.send(
+            OwnAnswer(status: 204, fields: CrossOrigin.preflightLines(methods: methods), body: ByteBuffer()))
+        return true
     }
 
     /// Sends an answer of the gateway itself.
@@ -76,6 +123,8 @@ extension Exchange {
     private func writeOwnLines(_ lines: inout ByteBuffer) {
         lines.writeString(self.loop.dateLine(nowMs: WallClock.milliseconds()))
         lines.writeString(self.core.standingLines)
+        let cross = self.core.settings.crossOrigin
+        if cross.isOn { lines.writeString(cross.lines(origin: self.head.fields.first(.origin))) }
         lines.writeStaticString("traceparent: 00-")
         self.writeTrace(&lines)
         if let limit {

@@ -16,6 +16,17 @@ extension Exchange {
             self.refuse(UpstreamFailure.noReplica.problem(of: match.route.upstream))
             return
         }
+        let work = match.route.workClass
+        guard let permit = self.core.load.begin(match.route.upstream, work) else {
+            let figures = self.core.load.figures(match.route.upstream, work)
+            self.compared["service.inFlight"] = String(figures.inFlight)
+            self.compared["service.limit"] = String(figures.limit)
+            self.refuse(
+                Problem(
+                    .overloaded, detail: "\(match.route.upstream.serviceName) is as busy as it can be.", retryAfter: 1))
+            return
+        }
+        self.permit = permit
         // A lone replica may be asked twice: its idle connection may just have been closed.
         self.candidates = known.count > 1 || match.route.method != .get ? known : [first, first]
         self.connect()
@@ -52,6 +63,7 @@ extension Exchange {
         }
         self.upstream = connection
         self.phase = .awaitingAnswer
+        self.askedAt = MonotonicClock.nanoseconds()
         connection.begin(self)
         var isChunked = false
         if case .stream(nil, _) = self.plan { isChunked = true }
@@ -97,7 +109,13 @@ extension Exchange {
 
     func serviceAnswered(_ answer: AnswerHead) {
         guard case .awaitingAnswer = self.phase, let match else { return }
-        self.core.directory.clear(self.replica)
+        self.serviceLatency = MonotonicClock.nanoseconds() - self.askedAt
+        self.isServiceOverloaded = answer.status == 503 || answer.status == 504
+        if answer.status >= 500, answer.status != 503 {
+            self.core.directory.failed(self.replica)
+        } else {
+            self.core.directory.answered(self.replica)
+        }
         let verdict = ResponsePolicy.verdict(
             status: answer.status, mediaType: answer.fields.first(.contentType), upstream: match.route.upstream)
         if case .replace(let problem) = verdict {
@@ -150,11 +168,11 @@ extension Exchange {
             self.interrupt(.serviceGone)
             return
         }
-        self.core.directory.shun(self.replica)
+        self.core.directory.failed(self.replica)
         var isRepeatable = true
         if case .stream = self.plan { isRepeatable = isUntouched }
         guard self.attempt == 0, isRepeatable, self.candidates.count > 1,
-            failure.allowsRetry(isRepeatable: match.route.method == .get)
+            failure.allowsRetry(isRepeatable: match.route.method == .get), self.core.directory.mayRetry(upstream)
         else {
             self.refuse(failure.problem(of: upstream))
             return

@@ -29,9 +29,11 @@ final class Exchange {
     let core: DoorCore
     let loop: LoopState
     let head: RequestHead
-    let trace: EdgeTrace
+    private(set) var trace: EdgeTrace
     let peer: PeerText
     let startedAt: Int64
+    /// Wall clock of the same moment, milliseconds since 1970.
+    let startMs: Int64
     /// Where the loop keeps this exchange.
     var place: Int?
     var client: (any ClientSide)?
@@ -42,6 +44,13 @@ final class Exchange {
     var allow: [String]?
     var deadline: Int64
     private var hasPlace = false
+    /// What a refusal compared, for ``DecisionLog``.
+    var compared: [String: String] = [:]
+    var permit: LoadControl.Permit?
+    /// When the request went to the service, and how long the head of its answer took.
+    var askedAt: Int64 = 0
+    var serviceLatency: Int64?
+    var isServiceOverloaded = false
 
     // The request.
     var match: RouteMatch?
@@ -78,10 +87,11 @@ final class Exchange {
         self.lastBodyAt = now
         self.deadline = now + Int64(core.settings.requestMs) * 1_000_000
         self.isBodyComplete = head.framing == .none
+        self.startMs = WallClock.milliseconds()
         self.trace = EdgeTrace(
-            parents: head.fields.values(.traceParent), states: head.fields.values(.traceState),
-            startMs: core.tracer.queue == nil ? 0 : WallClock.milliseconds(), recorder: core.tracer,
-            random: &loop.random)
+            fields: head.fields,
+            isTrusted: core.settings.traceTrust.trusts(peer: peer.address, hasCredential: false), startMs: self.startMs,
+            recorder: core.tracer, random: &loop.random)
         self.record = AccessRecord(
             method: head.method, httpVersion: head.version.rawValue, peer: peer.address ?? "-",
             userAgent: head.fields.first(.userAgent), trace: self.trace.context, startedAt: now)
@@ -90,23 +100,19 @@ final class Exchange {
     /// Runs until the answer is sent or something must be waited for.
     func start() {
         self.loop.add(self)
-        self.hasPlace = self.core.inFlight.enter()
         do throws(Problem) {
-            guard self.hasPlace else {
-                throw Problem(
-                    .overloaded, detail: "The gateway is answering as many requests as it can.", retryAfter: 1)
-            }
+            if self.head.method == "OPTIONS", self.answerPreflight() { return }
             let match = try self.findRoute()
+            try self.enter(match.route.workClass)
             guard match.route.scope != nil else {
                 try self.core.gatekeeper.admitStranger(self.peer.limitKey)
                 try self.take(nil)
                 return
             }
-            let nowMs = WallClock.milliseconds()
-            switch self.core.gatekeeper.identify(self.head.fields, peer: self.peer.limitKey, nowMs: nowMs) {
+            switch self.core.gatekeeper.identify(self.head.fields, peer: self.peer, nowMs: self.startMs) {
             case .known(let caller): try self.take(caller)
             case .refused(let problem): throw problem
-            case .ask(let key): self.ask(key, nowMs: nowMs)
+            case .ask(let question): self.ask(question)
             }
         } catch {
             self.refuse(error)
@@ -116,8 +122,23 @@ final class Exchange {
     /// A request that could not be read as far as its head: it has an answer and a line in the log like every other.
     func startRefused(_ problem: Problem) {
         self.loop.add(self)
-        self.hasPlace = self.core.inFlight.enter()
         self.refuse(problem)
+    }
+
+    private func enter(_ work: WorkClass) throws(Problem) {
+        if let excess = self.core.load.memoryExcess(work) {
+            self.compared["memory.residentBytes"] = String(excess.resident)
+            self.compared["memory.boundBytes"] = String(excess.bound)
+            throw Problem(.memoryLimitExceeded, detail: "The gateway has no memory for this work now.", retryAfter: 2)
+        }
+        self.hasPlace = self.core.inFlight.enter(share: work.share)
+        guard self.hasPlace else {
+            self.compared["inFlight.count"] = String(self.core.inFlight.count)
+            self.compared["inFlight.limit"] = String(self.core.inFlight.limit)
+            self.compared["inFlight.share"] = String(work.share)
+            throw Problem(
+                .overloaded, detail: "The gateway is answering as many requests as it can.", retryAfter: 1)
+        }
     }
 
     private func findRoute() throws(Problem) -> RouteMatch {
@@ -136,16 +157,17 @@ final class Exchange {
         }
     }
 
-    private func ask(_ key: APIKeyText, nowMs: Int64) {
+    private func ask(_ question: Gatekeeper.Question) {
         self.hold(true)
         let bound = NIOLoopBound(self, eventLoop: self.loop.eventLoop)
         let gatekeeper = self.core.gatekeeper
-        let peer = self.peer.limitKey
+        let peer = self.peer
+        let nowMs = self.startMs
         let eventLoop = self.loop.eventLoop
         Task {
             let result: Result<Caller, Problem>
             do throws(Problem) {
-                result = .success(try await gatekeeper.confirm(key, peer: peer, nowMs: nowMs))
+                result = .success(try await gatekeeper.answer(question, peer: peer, nowMs: nowMs))
             } catch {
                 result = .failure(error)
             }
@@ -168,6 +190,7 @@ final class Exchange {
         guard let match else { throw Problem(.internalError, detail: "A request lost its route.") }
         if let caller, let scope = match.route.scope {
             self.caller = caller
+            self.trust()
             self.record.caller = caller.name
             self.record.credential = caller.credential.rawValue
             self.record.keyID = caller.keyID ?? "-"
@@ -200,6 +223,17 @@ final class Exchange {
             self.checkLength()
             if self.phase != .over { self.proceed() }
         }
+    }
+
+    /// Continues the client's trace now that it is known who sends it.
+    private func trust() {
+        guard self.head.fields.has(.traceParent),
+            self.core.settings.traceTrust.trusts(peer: self.peer.address, hasCredential: true)
+        else { return }
+        self.trace = EdgeTrace(
+            fields: self.head.fields, isTrusted: true, startMs: self.startMs, recorder: self.core.tracer,
+            random: &self.loop.random)
+        self.record.trace = self.trace.context
     }
 
     private func proceed() {
@@ -297,6 +331,10 @@ final class Exchange {
         self.phase = .over
         self.loop.remove(self)
         if self.hasPlace { self.core.inFlight.leave() }
+        if let permit {
+            let isDropped = self.isServiceOverloaded || self.interruption == .deadlinePassed
+            self.core.load.end(permit, latency: self.serviceLatency, isDropped: isDropped)
+        }
         let now = MonotonicClock.nanoseconds()
         self.loop.log(self.record, now: now)
         self.trace.end(self.record, duration: now - self.startedAt)
@@ -324,8 +362,12 @@ struct PeerText: Sendable {
     /// Whose bucket it spends from without a credential.
     let limitKey: String
 
-    init(_ address: SocketAddress?) {
+    /// The name in a client certificate of a trusted authority; nil: none was shown.
+    let certificateName: String?
+
+    init(_ address: SocketAddress?, certificateName: String? = nil) {
         self.address = address?.ipAddress
         self.limitKey = PeerKey.of(self.address)
+        self.certificateName = certificateName
     }
 }

@@ -12,7 +12,7 @@ final class HTTP1Connection: ChannelDuplexHandler, ClientSide {
     static let lingerNanoseconds: Int64 = 2_000_000_000
 
     private let loop: LoopState
-    private var peer: PeerText?
+    private let peer: PeerText
     private var context: ChannelHandlerContext?
     private var reader: HTTP1RequestReader
     private var buffer = ByteBuffer()
@@ -27,16 +27,14 @@ final class HTTP1Connection: ChannelDuplexHandler, ClientSide {
     private var keepsAlive = true
     private var isChunked = false
 
-    init(loop: LoopState) {
+    init(loop: LoopState, peer: PeerText) {
         self.loop = loop
+        self.peer = peer
         self.reader = HTTP1RequestReader(headerLimit: loop.core.settings.headerLimit)
         self.isDraining = loop.isDraining
     }
 
-    func handlerAdded(context: ChannelHandlerContext) {
-        self.context = context
-        self.peer = PeerText(context.channel.remoteAddress)
-    }
+    func handlerAdded(context: ChannelHandlerContext) { self.context = context }
 
     func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
 
@@ -67,7 +65,6 @@ final class HTTP1Connection: ChannelDuplexHandler, ClientSide {
     }
 
     private func take(_ event: HTTP1RequestReader.Event) {
-        guard let peer else { return }
         switch event {
         case .head(let head):
             self.keepsAlive = head.isKeepAlive && !self.isDraining
@@ -77,11 +74,11 @@ final class HTTP1Connection: ChannelDuplexHandler, ClientSide {
             exchange.start()
         case .body(let piece): self.exchange?.take(piece: piece)
         case .end: self.exchange?.bodyEnded()
-        case .refused(let refusal): self.refuse(refusal, peer: peer)
+        case .refused(let refusal): self.refuse(refusal)
         }
     }
 
-    private func refuse(_ refusal: HeadRefusal, peer: PeerText) {
+    private func refuse(_ refusal: HeadRefusal) {
         self.keepsAlive = false
         if let exchange {
             exchange.refuse(Problem(.malformedBody, detail: "The body is not well formed."))

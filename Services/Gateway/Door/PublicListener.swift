@@ -93,12 +93,18 @@ final class PublicListener: Service {
                         try Self.speakHTTP2(on: channel, loop: bound, settings: settings)
                         boundConnection.value.speaksHTTP2()
                     } else {
-                        let handler = HTTP1Connection(loop: bound.value)
+                        let handler = HTTP1Connection(loop: bound.value, peer: Self.peer(of: channel))
                         try channel.pipeline.syncOperations.addHandler(handler)
                         boundConnection.value.speaks(handler)
                     }
                 }
             })
+    }
+
+    /// The name of a client certificate is believed because the library has checked it against the trusted authorities.
+    private static func peer(of channel: any Channel) -> PeerText {
+        let certificate = try? channel.pipeline.syncOperations.nioSSL_peerCertificate()
+        return PeerText(channel.remoteAddress, certificateName: certificate.flatMap(ClientCertificate.name))
     }
 
     private static func speakHTTP2(
@@ -116,7 +122,7 @@ final class PublicListener: Service {
             configuration: .init(
                 maxIdleTime: .seconds(Int64(settings.idleSeconds)), maxAge: nil, maxGraceTime: .seconds(10),
                 keepalive: nil))
-        let peer = PeerText(channel.remoteAddress)
+        let peer = Self.peer(of: channel)
         let pipeline = channel.pipeline.syncOperations
         _ = try pipeline.configureHTTP2Pipeline(
             mode: .server, connectionConfiguration: connection, streamConfiguration: .init(),
@@ -133,9 +139,11 @@ final class PublicListener: Service {
     // MARK: - Upkeep and stopping
 
     private func sweep() -> [RepeatedTask] {
-        self.loops.values.map { loop in
+        let core = self.core
+        return self.loops.values.map { loop in
             loop.eventLoop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { _ in
                 loop.value.checkConnections(now: MonotonicClock.nanoseconds())
+                core.load.measureMemory()
             }
         }
     }

@@ -9,13 +9,22 @@ struct Gatekeeper: Sendable {
     let tokens: JWTAuthority?
     let callers: RateLimiter
     let strangers: RateLimiter
+    /// What a client certificate without another credential allows.
+    var certificateScopes: Set<Scope> = []
 
     /// What can be said at once about who sends a request.
     enum Verdict: Sendable {
         case known(Caller)
         case refused(Problem)
-        /// The database must be asked: ``confirm(_:peer:nowMs:)``.
-        case ask(APIKeyText)
+        /// Something must be waited for: ``answer(_:peer:nowMs:)``.
+        case ask(Question)
+    }
+
+    enum Question: Sendable {
+        /// The database must be asked.
+        case key(APIKeyText)
+        /// The token names a key that is not known: maybe it is new.
+        case token(String)
     }
 
     var callerPolicy: GCRA { self.callers.policy }
@@ -25,37 +34,58 @@ struct Gatekeeper: Sendable {
         guard decision.isAdmitted else { throw self.refusal(decision) }
     }
 
+    /// Takes a token of an address when there is one.
+    func hasRoomForStranger(_ peer: String) -> Bool { self.strangers.admit(peer).isAdmitted }
+
     func spend(_ caller: Caller) -> GCRA.Decision { self.callers.admit(caller.limitKey) }
 
     /// - Parameter nowMs: wall clock, milliseconds since 1970.
-    func identify(_ fields: FieldBlock, peer: String, nowMs: Int64) -> Verdict {
+    func identify(_ fields: FieldBlock, peer: PeerText, nowMs: Int64) -> Verdict {
         do throws(Problem) {
             let now = Timestamp(milliseconds: nowMs)
             switch try Credential.read(fields) {
             case .none:
+                if let name = peer.certificateName {
+                    return .known(
+                        Caller(name: name, scopes: self.certificateScopes, credential: .certificate, keyID: nil))
+                }
                 throw Problem(
                     .unauthenticated, detail: "Send an API key (X-API-Key or Authorization: Bearer) or a JWT.")
             case .apiKey(let key):
                 if let remembered = self.keys.remembered(key, wallClock: now) { return .known(try remembered.get()) }
-                if self.keys.isUnknown(key) { try self.requireRoom(peer) }
-                return .ask(key)
+                if self.keys.isUnknown(key) { try self.requireRoom(peer.limitKey) }
+                return .ask(.key(key))
             case .jwt(let token):
                 guard let tokens else { throw Problem(.unauthenticated, detail: "Only API keys are accepted here.") }
                 if let remembered = tokens.remembered(token, wallClock: now) { return .known(try remembered.get()) }
-                try self.requireRoom(peer)
+                try self.requireRoom(peer.limitKey)
+                if try tokens.namesUnknownKey(token) { return .ask(.token(token)) }
                 return .known(try tokens.caller(presenting: token, wallClock: now))
             }
         } catch {
-            return .refused(self.charged(error, peer: peer))
+            return .refused(self.charged(error, peer: peer.limitKey))
         }
     }
 
-    /// Asks the database about a key that memory does not know well enough.
-    func confirm(_ key: APIKeyText, peer: String, nowMs: Int64) async throws(Problem) -> Caller {
-        do throws(Problem) {
-            return try await self.keys.caller(presenting: key, wallClock: Timestamp(milliseconds: nowMs))
-        } catch {
-            throw self.charged(error, peer: peer)
+    /// Finds out what memory does not know well enough.
+    func answer(_ question: Question, peer: PeerText, nowMs: Int64) async throws(Problem) -> Caller {
+        let now = Timestamp(milliseconds: nowMs)
+        switch question {
+        case .key(let key):
+            do throws(Problem) {
+                return try await self.keys.caller(presenting: key, wallClock: now)
+            } catch {
+                throw self.charged(error, peer: peer.limitKey)
+            }
+        case .token(let token):
+            guard let tokens else { throw Problem(.unauthenticated, detail: "Only API keys are accepted here.") }
+            do throws(Problem) {
+                return try await tokens.callerAfterRefresh(presenting: token, wallClock: now)
+            } catch {
+                // Also one that could not be decided: whoever makes up key names pays for it.
+                let decision = self.strangers.admit(peer.limitKey)
+                throw decision.isAdmitted ? error : self.refusal(decision)
+            }
         }
     }
 

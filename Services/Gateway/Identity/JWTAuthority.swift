@@ -5,34 +5,66 @@ import Model
 import ServiceLifecycle
 import Synchronization
 
-/// Decides who presents a JWT: with the keys of a file that is read again when it changes, the last good ones kept.
+/// Where the keys of tokens come from.
+struct KeySource: Sendable {
+    /// How often they are read again without being asked for.
+    let interval: Duration
+    /// Keys that could not be read again for longer than this are no longer believed; nil: always.
+    let staleAfter: Duration?
+    /// False: without keys the gateway does not start.
+    let mayBeginEmpty: Bool
+    let read: @Sendable () async throws(KeySetError) -> [UInt8]
+
+    static func file(_ path: String) -> KeySource {
+        KeySource(interval: .seconds(2), staleAfter: nil, mayBeginEmpty: false) { () throws(KeySetError) in
+            guard let data = FileManager.default.contents(atPath: path) else { throw KeySetError("cannot be read") }
+            return Array(data)
+        }
+    }
+}
+
+/// Decides who presents a JWT: with keys that are read again in the background and when a token names an unknown one; the
+/// last good ones are kept while the source is away.
 final class JWTAuthority: Sendable {
-    /// The file is looked at this often.
-    static let pollInterval = Duration.seconds(2)
     /// Verified tokens remembered, so that a signature is checked once and not with every request.
     static let cacheCapacity = 10_000
 
     private struct State {
-        var keys: KeySet
+        var keys: KeySet?
         var contents: [UInt8]
         /// Counts the key sets, so that a verdict under an old one is not kept under its successor.
         var generation = 0
         var verified = BoundedMap<TokenDigest, JWTRules.Believed>(capacity: JWTAuthority.cacheCapacity)
+        var readAt: Int64
+        var refresh = KeyRefresh()
+        var running: Task<Bool, Never>?
     }
 
-    private let path: String
+    private let source: KeySource
     private let rules: JWTRules
     private let state: Mutex<State>
     private let logger: Logger
 
     /// - Throws: ``KeySetError`` when the file cannot be used: the gateway does not start with keys it cannot read.
-    init(path: String, rules: JWTRules, logger: Logger) async throws(KeySetError) {
-        let contents = try Self.read(path)
-        let keys = try await KeySet(json: contents)
-        self.path = path
+    convenience init(path: String, rules: JWTRules, logger: Logger) async throws(KeySetError) {
+        try await self.init(source: .file(path), rules: rules, logger: logger)
+    }
+
+    init(source: KeySource, rules: JWTRules, logger: Logger) async throws(KeySetError) {
+        var contents: [UInt8] = []
+        var keys: KeySet?
+        do throws(KeySetError) {
+            contents = try await source.read()
+            keys = try await KeySet(json: contents)
+        } catch {
+            guard source.mayBeginEmpty else { throw error }
+            contents = []
+            logger.error("JWKS not read yet, tokens are refused until they are", metadata: ["reason": "\(error)"])
+        }
+        self.source = source
         self.rules = rules
         self.logger = logger
-        self.state = Mutex(State(keys: keys, contents: contents))
+        self.state = Mutex(State(keys: keys, contents: contents, readAt: MonotonicClock.nanoseconds()))
     }
 
     /// - Parameter wallClock: decides about `exp` and `nbf`.
@@ -41,8 +73,9 @@ final class JWTAuthority: Sendable {
         guard token.utf8.count <= JWTRules.lengthLimit else { throw JWTRules.refused("is too long") }
         let digest = TokenDigest(token)
         let (keys, generation, known) = self.state.withLock { ($0.keys, $0.generation, $0.verified[digest]?.value) }
-        if let known { return try known.caller(now: seconds) }
+        if let known, self.isFresh { return try known.caller(now: seconds) }
         let parts = try JWTRules.parts(token)
+        guard let keys, self.isFresh else { throw Self.unreadable }
         guard keys.verifies(parts) else { throw JWTRules.refused("is not signed by a known key") }
         let believed = try self.rules.believe(parts.claims)
         let caller = try believed.caller(now: seconds)
@@ -56,7 +89,7 @@ final class JWTAuthority: Sendable {
     func remembered(_ token: String, wallClock: Timestamp) -> Result<Caller, Problem>? {
         guard token.utf8.count <= JWTRules.lengthLimit else { return nil }
         let digest = TokenDigest(token)
-        guard let known = self.state.withLock({ $0.verified[digest]?.value }) else { return nil }
+        guard let known = self.state.withLock({ $0.verified[digest]?.value }), self.isFresh else { return nil }
         do throws(Problem) {
             return .success(try known.caller(now: Double(wallClock.milliseconds) / 1_000))
         } catch {
@@ -64,18 +97,72 @@ final class JWTAuthority: Sendable {
         }
     }
 
-    var keyIDs: [String] { self.state.withLock { $0.keys.ids } }
+    private static let unreadable = Problem(
+        .unavailable, detail: "The keys of tokens cannot be read at the moment.", retryAfter: 2)
 
-    /// Reads the file again if its contents have changed.
+    private var isFresh: Bool {
+        guard let limit = self.source.staleAfter else { return true }
+        let age = MonotonicClock.nanoseconds() - self.state.withLock { $0.readAt }
+        return age < limit.components.seconds * 1_000_000_000
+    }
+
+    /// Whether `token` is well formed and names a key that is not known.
+    func namesUnknownKey(_ token: String) throws(Problem) -> Bool {
+        let keyID = try JWTRules.parts(token).keyID
+        return self.state.withLock { $0.keys.map { !$0.has(keyID) } ?? true }
+    }
+
+    /// Reads the keys again if that may help, once for all who ask at the same time.
+    func callerAfterRefresh(presenting token: String, wallClock: Timestamp) async throws(Problem) -> Caller {
+        let keyID = try JWTRules.parts(token).keyID
+        let now = MonotonicClock.nanoseconds()
+        let (task, verdict) = self.state.withLock { state -> (Task<Bool, Never>?, KeyRefresh.Verdict) in
+            // Someone else's fetch may have ended in between.
+            if state.keys?.has(keyID) == true { return (nil, .fetch) }
+            if let running = state.running { return (running, .fetch) }
+            let verdict = state.refresh.verdict(keyID: keyID, now: now)
+            guard verdict == .fetch else { return (nil, verdict) }
+            let task = Task { await self.reload() }
+            state.running = task
+            return (task, verdict)
+        }
+        switch verdict {
+        case .absent: throw JWTRules.refused("is not signed by a known key")
+        case .wait(let nanoseconds):
+            throw Problem(
+                .unavailable, detail: "The token names a key that is not known yet.",
+                retryAfter: (Double(nanoseconds) / 1e6).rounded(.up) / 1_000)
+        case .fetch: break
+        }
+        _ = await task?.value
+        self.state.withLock { state in
+            if state.running == task { state.running = nil }
+            if state.keys?.has(keyID) == false { state.refresh.isAbsent(keyID, now: MonotonicClock.nanoseconds()) }
+        }
+        return try self.caller(presenting: token, wallClock: wallClock)
+    }
+
+    var keyIDs: [String] { self.state.withLock { $0.keys?.ids ?? [] } }
+
+    /// Reads the keys again; the last good ones stay when that fails.
     /// - Returns: whether new keys are in force.
     @discardableResult
     func reload() async -> Bool {
         do {
-            let contents = try Self.read(self.path)
-            guard contents != self.state.withLock({ $0.contents }) else { return false }
+            let contents = try await self.source.read()
+            let isSame = self.state.withLock { state in
+                guard contents == state.contents else { return false }
+                state.readAt = MonotonicClock.nanoseconds()
+                return true
+            }
+            guard !isSame else { return false }
             let keys = try await KeySet(json: contents)
             self.state.withLock { state in
-                state = State(keys: keys, contents: contents, generation: state.generation + 1)
+                state.keys = keys
+                state.contents = contents
+                state.generation += 1
+                state.verified = BoundedMap(capacity: Self.cacheCapacity)
+                state.readAt = MonotonicClock.nanoseconds()
             }
             self.logger.info("JWKS reloaded", metadata: ["kids": "\(keys.ids.count)"])
             return true
@@ -84,18 +171,13 @@ final class JWTAuthority: Sendable {
             return false
         }
     }
-
-    private static func read(_ path: String) throws(KeySetError) -> [UInt8] {
-        guard let data = FileManager.default.contents(atPath: path) else { throw KeySetError("cannot be read") }
-        return Array(data)
-    }
 }
 
 extension JWTAuthority: Service {
     func run() async throws {
         await cancelWhenGracefulShutdown {
             while !Task.isCancelled {
-                do { try await Task.sleep(for: Self.pollInterval) } catch { return }
+                do { try await Task.sleep(for: self.source.interval) } catch { return }
                 await self.reload()
             }
         }

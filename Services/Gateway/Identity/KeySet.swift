@@ -11,6 +11,8 @@ struct KeySet: Sendable {
 
     var ids: [String] { self.keys.keys.sorted() }
 
+    func has(_ keyID: String) -> Bool { self.keys[keyID] != nil }
+
     /// - Throws: ``KeySetError`` for a file that is not a key set or holds a key that could be misused. Keys that are not
     ///   for signatures (`use` other than `sig`) and algorithms we do not accept are passed over.
     init(json bytes: [UInt8]) async throws(KeySetError) {
@@ -72,10 +74,10 @@ struct KeySet: Sendable {
     }
 }
 
-/// Why a JWKS file is not believed.
+/// Why a key set is not believed.
 struct KeySetError: Error, Hashable, CustomStringConvertible {
-    /// A clause whose subject is the file.
+    /// A clause whose subject is the key set.
     let clause: String
     init(_ clause: String) { self.clause = clause }
-    var description: String { "the JWKS file \(self.clause)" }
+    var description: String { "the key set \(self.clause)" }
 }

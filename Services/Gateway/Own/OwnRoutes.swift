@@ -24,6 +24,7 @@ struct OwnRoutes: Sendable {
 
     let health: HealthCheck
     let keys: APIKeyRoutes
+    let decisions: DecisionLog
     /// `openapi.yaml` as JSON.
     let openAPI: [UInt8]
 
@@ -43,6 +44,12 @@ struct OwnRoutes: Sendable {
                     Self.bytes(self.openAPI, mediaType: "application/json", cache: "public, max-age=300"))
             case "/problems/{code}":
                 return .success(try ProblemPage.answer(code: call.parameters["code"] ?? ""))
+            case "/v1/decisions/{traceId}":
+                guard let decision = self.decisions.find(call.parameters["traceId"] ?? "") else {
+                    throw Problem(
+                        .notFound, detail: "This instance remembers no refusal of this trace.")
+                }
+                return .success(try Self.json(decision))
             default: return nil
             }
         } catch {

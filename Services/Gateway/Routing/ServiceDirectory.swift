@@ -19,7 +19,8 @@ final class ServiceDirectory: Sendable {
 
     private struct State {
         var map = ShardMap()
-        var shunned = ShunList()
+        var book = ReplicaBook()
+        var budgets: [Upstream: RetryBudget] = [:]
         var turn = 0
         var readAt: Int64?
     }
@@ -38,15 +39,20 @@ final class ServiceDirectory: Sendable {
         self.logger = logger
     }
 
-    /// Addresses to try, best first, at most two.
+    /// Addresses to try, best first, at most two. What has been left out for its failures is only tried when there is no other.
     func candidates(for upstream: Upstream, shard: Shard?) -> [String] {
         let now = MonotonicClock.nanoseconds()
         return self.state.withLock { state in
             state.turn &+= 1
-            let shunned = state.shunned
-            return state.map.candidates(
+            state.budgets[upstream, default: RetryBudget()].deposit(now: now)
+            let book = state.book
+            let ordered = state.map.candidates(
                 for: upstream, shard: shard, fallback: self.fallback, turn: state.turn & Int.max,
-                isShunned: { !shunned.isEmpty && shunned.contains($0, now: now) })
+                isShunned: { !book.isEmpty && book.state($0, now: now) != .good })
+            guard !book.isEmpty, let first = ordered.first else { return ordered }
+            let kept = ordered.filter { book.state($0, now: now) != .ejected }
+            state.book.use(kept.first ?? first, now: now)
+            return kept.isEmpty ? ordered : kept
         }
     }
 
@@ -58,13 +64,26 @@ final class ServiceDirectory: Sendable {
         }
     }
 
-    func shun(_ address: String) {
+    /// The replica could not be reached, broke off or answered that it failed.
+    func failed(_ address: String) {
         let now = MonotonicClock.nanoseconds()
-        self.state.withLock { $0.shunned.shun(address, now: now) }
+        self.state.withLock { $0.book.failed(address, now: now) }
     }
 
-    func clear(_ address: String) {
-        self.state.withLock { if !$0.shunned.isEmpty { $0.shunned.clear(address) } }
+    func answered(_ address: String) {
+        self.state.withLock { if !$0.book.isEmpty { $0.book.answered(address) } }
+    }
+
+    /// Takes a second attempt out of the budget of the service.
+    func mayRetry(_ upstream: Upstream) -> Bool {
+        let now = MonotonicClock.nanoseconds()
+        return self.state.withLock { $0.budgets[upstream, default: RetryBudget()].withdraw(now: now) }
+    }
+
+    /// Replicas left out at the moment.
+    var ejectedCount: Int {
+        let now = MonotonicClock.nanoseconds()
+        return self.state.withLock { $0.book.ejectedCount(now: now) }
     }
 
     /// Nanoseconds since the map was last read; nil before the first time.

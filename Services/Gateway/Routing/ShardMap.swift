@@ -19,6 +19,8 @@ struct ShardMap: Hashable, Sendable {
     ) -> [String] {
         let live = self.replicas[upstream] ?? []
         let pool = live.isEmpty ? fallback[upstream] ?? [] : live
+        // The usual case: one replica, and it owns everything.
+        if pool.count == 1, shard.flatMap({ self.owners[$0] }) ?? pool[0] == pool[0] { return pool }
         var ordered: [String] = []
         if let shard, let owner = self.owners[shard] { ordered.append(owner) }
         if !pool.isEmpty {
@@ -57,24 +59,4 @@ struct ShardMap: Hashable, Sendable {
         guard !text.isEmpty, text.utf8.count <= 255, isPlain else { return nil }
         return "\(scheme)://\(text)"
     }
-}
-
-/// Addresses that failed moments ago, so that the next requests start elsewhere.
-struct ShunList: Hashable, Sendable {
-    static let capacity = 256
-    static let seconds: Int64 = 2
-    private var until: [String: Int64] = [:]
-
-    /// - Parameter now: nanoseconds of a monotonic clock.
-    mutating func shun(_ address: String, now: Int64) {
-        if self.until.count >= Self.capacity { self.until = self.until.filter { $0.value > now } }
-        guard self.until.count < Self.capacity else { return }
-        self.until[address] = now + Self.seconds * 1_000_000_000
-    }
-
-    mutating func clear(_ address: String) { self.until.removeValue(forKey: address) }
-
-    func contains(_ address: String, now: Int64) -> Bool { self.until[address].map { $0 > now } ?? false }
-
-    var isEmpty: Bool { self.until.isEmpty }
 }

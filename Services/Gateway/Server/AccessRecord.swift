@@ -9,7 +9,7 @@ struct AccessRecord: Sendable {
     let httpVersion: String
     let peer: String
     let userAgent: String?
-    let trace: TraceContext
+    var trace: TraceContext
     var status = 0
     /// Problem code; empty for none.
     var code = ""

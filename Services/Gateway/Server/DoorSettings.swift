@@ -1,3 +1,5 @@
+import Model
+
 /// What the public side of the gateway needs to know, parsed and checked.
 struct DoorSettings: Hashable, Sendable {
     /// Longest time from the head of a request to the last byte of its answer.
@@ -16,6 +18,12 @@ struct DoorSettings: Hashable, Sendable {
     var callerPolicy = GCRA(burst: 1_000, refillPerSecond: 1_000)
     /// For requests without a valid credential, per address.
     var peerPolicy = GCRA(burst: 200, refillPerSecond: 50)
+    var traceTrust = TraceTrust()
+    var crossOrigin = CrossOrigin.none
+    /// Resident bytes from which work is refused; nil: no ceiling.
+    var memoryCeiling: Int?
+    /// What a client may do that shows a certificate of a trusted authority and no other credential.
+    var certificateScopes: Set<Scope> = []
     /// `Strict-Transport-Security` max-age.
     var hstsSeconds = 31_536_000
 }

@@ -10,10 +10,17 @@ struct EdgeTrace: Sendable {
 
     /// Continues the client's trace; an invalid or repeated `traceparent` starts a new one, and then `tracestate` is dropped
     /// (W3C Trace Context, section 3.2.2).
-    init(parents: [String], states: [String], startMs: Int64, recorder: TraceRecorder, random: inout FastRandom) {
+    /// - Parameter isTrusted: false: the client's trace is not continued.
+    init(
+        fields: FieldBlock, isTrusted: Bool, startMs: Int64, recorder: TraceRecorder, random: inout FastRandom
+    ) {
         var carried: TraceContext?
-        if parents.count == 1 {
-            carried = TraceContext(parent: parents[0], state: states.isEmpty ? nil : states.joined(separator: ","))
+        if isTrusted, fields.has(.traceParent) {
+            let parents = fields.values(.traceParent)
+            let states = fields.values(.traceState)
+            if parents.count == 1 {
+                carried = TraceContext(parent: parents[0], state: states.isEmpty ? nil : states.joined(separator: ","))
+            }
         }
         let traceID = carried?.traceID ?? TraceID(high: random.next(), low: random.next() | 1)
         self.context = TraceContext(

@@ -14,19 +14,33 @@ enum TLSFiles {
     struct Pair: Hashable, Sendable {
         let certificateFile: String
         let keyFile: String
+        /// Authorities whose client certificates are believed; nil: none is asked for.
+        var clientAuthorityFile: String?
 
         /// What both files hold now; a missing one is empty.
         var contents: [Data] {
-            [self.certificateFile, self.keyFile].map { FileManager.default.contents(atPath: $0) ?? Data() }
+            [self.certificateFile, self.keyFile, self.clientAuthorityFile ?? ""].map {
+                FileManager.default.contents(atPath: $0) ?? Data()
+            }
         }
 
         func configuration() throws(Refusal) -> TLSConfiguration {
-            try TLSFiles.configuration(certificateFile: self.certificateFile, keyFile: self.keyFile)
+            var configuration = try TLSFiles.configuration(
+                certificateFile: self.certificateFile, keyFile: self.keyFile)
+            guard let clientAuthorityFile else { return configuration }
+            guard let authorities = try? NIOSSLCertificate.fromPEMFile(clientAuthorityFile), !authorities.isEmpty else {
+                throw Refusal(key: TLSFiles.clientAuthorityKey, rule: "must name a readable PEM file of authorities")
+            }
+            // Whoever shows no certificate may still have a key or a token.
+            configuration.certificateVerification = .optionalVerification
+            configuration.trustRoots = .certificates(authorities)
+            return configuration
         }
     }
 
     static let certificateKey = "TLS_CERTIFICATE_FILE"
     static let privateKeyKey = "TLS_KEY_FILE"
+    static let clientAuthorityKey = "TLS_CLIENT_AUTHORITY_FILE"
 
     /// AEAD suites with forward secrecy for TLS 1.2; TLS 1.3 has no others.
     static let cipherSuites: [NIOTLSCipher] = [

@@ -3,7 +3,7 @@ enum FieldKind: UInt8, Sendable {
     /// Nothing: it crosses the gateway unchanged.
     case other
     case connection, contentLength, transferEncoding, contentEncoding, contentType, expect, host, userAgent
-    case authorization, apiKey, requestTimeout, traceParent, traceState
+    case authorization, apiKey, requestTimeout, traceParent, traceState, origin
     /// Never crosses the gateway.
     case withheld
 }

@@ -29,6 +29,7 @@ enum HopByHop {
         "content-encoding": .contentEncoding, "content-type": .contentType, "expect": .expect, "host": .host,
         "user-agent": .userAgent, "authorization": .authorization, "x-api-key": .apiKey,
         "x-request-timeout-ms": .requestTimeout, "traceparent": .traceParent, "tracestate": .traceState,
+        "origin": .origin,
     ]
     private static let answerKinds: [String: FieldKind] = [
         "connection": .connection, "content-length": .contentLength, "transfer-encoding": .transferEncoding,
@@ -47,7 +48,7 @@ enum HopByHop {
     /// Kinds that cross; all others are set anew or withheld.
     static func crosses(_ kind: FieldKind) -> Bool {
         switch kind {
-        case .other, .contentEncoding, .contentType, .userAgent: true
+        case .other, .contentEncoding, .contentType, .userAgent, .origin: true
         default: false
         }
     }
