@@ -43,6 +43,7 @@ struct DomainEvaluator {
             domain: due.domain, block: block, shape: WindowShape(profile: domain.profile), events: events,
             thresholds: self.thresholds)
         input.partners = builder.partners(domain, bucket: due.bucket, names: due.partners.ready)
+        input.periods = self.periods([due.domain] + due.partners.ready)
         if !due.partners.late.isEmpty {
             input.layerStates[.crossDomain] = (
                 .degraded, "not up to this window end yet: \(due.partners.late.joined(separator: ", "))"
@@ -155,6 +156,12 @@ struct DomainEvaluator {
 }
 
 extension DomainEvaluator {
+    private func periods(_ domains: [String]) -> [String: Int64] {
+        var periods: [String: Int64] = [:]
+        for name in domains { periods[name] = self.cache.domains[name]?.profile.periodMs }
+        return periods
+    }
+
     /// Evaluates one event again, for the pairs that are no edges.
     func rejected(_ part: Part) -> [RejectedPair] {
         guard let domain = self.cache.domains[part.domain] else { return [] }
@@ -164,6 +171,7 @@ extension DomainEvaluator {
             domain: part.domain, block: block, shape: WindowShape(profile: domain.profile),
             events: [part.evaluation.event], thresholds: self.thresholds)
         input.partners = builder.partners(domain, bucket: part.bucket, names: part.partners.ready)
+        input.periods = self.periods([part.domain] + part.partners.ready)
         input.includesRejected = true
         return Evaluation.evaluate(input).flatMap(\.rejected)
     }

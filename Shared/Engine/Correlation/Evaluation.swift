@@ -37,7 +37,12 @@ private struct EvaluationRun {
     /// By asked event.
     private var settled: [[SettledPair]]
 
-    init(_ input: EvaluationInput, arithmetic: ScreenArithmetic) {
+    init(_ whole: EvaluationInput, arithmetic: ScreenArithmetic) {
+        var input = whole
+        input.block = whole.block.withoutSeasons(whole.periods, shape: whole.shape)
+        input.partners = whole.partners.map {
+            PartnerBlock(block: $0.block.withoutSeasons(whole.periods, shape: $0.shape), shape: $0.shape)
+        }
         self.input = input
         self.arithmetic = arithmetic
         self.events = Set(input.events).sorted()

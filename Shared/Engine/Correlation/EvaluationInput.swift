@@ -67,6 +67,9 @@ public struct EvaluationInput: Sendable {
     public var events: [String]
     /// For L4; empty: no other domain is there to meet.
     public var partners: [PartnerBlock]
+    /// Declared periods in milliseconds by domain, own and partners'; what repeats with them is removed first where the baseline
+    /// holds a period twice. 0 or none: nothing is removed.
+    public var periods: [String: Int64]
     /// A state the caller already knows a layer to be in (`degraded`, `failed`, `standby`, `stale`) and why. A `failed`
     /// or `standby` layer is not computed.
     public var layerStates: [Layer: (state: LayerReport.State, reason: String)]
@@ -80,7 +83,8 @@ public struct EvaluationInput: Sendable {
     public init(
         domain: String, block: SeriesBlock, shape: WindowShape, events: [String],
         thresholds: LayerThresholds = LayerThresholds(), partners: [PartnerBlock] = [],
-        layerStates: [Layer: (state: LayerReport.State, reason: String)] = [:], detectedAt: [EdgeKey: Timestamp] = [:],
+        periods: [String: Int64] = [:], layerStates: [Layer: (state: LayerReport.State, reason: String)] = [:],
+        detectedAt: [EdgeKey: Timestamp] = [:],
         tickEdges: [String: [Edge]] = [:], includesRejected: Bool = false
     ) {
         self.domain = domain
@@ -89,6 +93,7 @@ public struct EvaluationInput: Sendable {
         self.events = events
         self.thresholds = thresholds
         self.partners = partners
+        self.periods = periods
         self.layerStates = layerStates
         self.detectedAt = detectedAt
         self.tickEdges = tickEdges

@@ -182,4 +182,33 @@ struct PlantedTruthTests {
         #expect(edge.layer == .crossDomain && edge.source == own && edge.detectedAt == earlier)
         #expect(result.layers[3].pairs == 1 && result.layers[3].accepted == 1)
     }
+
+    /// Seen to fail: without the removal the cycle alone gives an edge of more than .9.
+    @Test("a cycle both nodes share gives no edge once its period is declared; what moves them beside it still does")
+    func seasons() throws {
+        var planted = PlantedSeries(seed: 12, length: 240)
+        let (own, other, pattern) = (planted.noise(), planted.noise(), planted.noise())
+        // Not smooth: a sine would count as short, since nothing in it is new.
+        let cycle = (0..<240).map { 5 * pattern[$0 % 60] }
+        let follower = planted.follower(of: own, lag: 1, rho: 0.95)
+        func rows(_ second: [Double]) -> [NodeKey: [Double]] {
+            [
+                PlantedSeries.node("a"): zip(cycle, own).map { $0 + $1 },
+                PlantedSeries.node("b"): zip(cycle, second).map { $0 + $1 },
+            ]
+        }
+        func edges(_ rows: [NodeKey: [Double]], periodMs: Int64) -> [Edge] {
+            var input = EvaluationInput(
+                domain: "d", block: PlantedSeries.block(rows), shape: Self.shape, events: ["e"])
+            input.periods = ["d": periodMs]
+            return Evaluation.evaluate(input)[0].accepted
+        }
+        #expect(abs(try #require(edges(rows(other), periodMs: 0).first).score) > 0.9)
+        #expect(edges(rows(other), periodMs: 60_000).isEmpty)
+        let found = try #require(edges(rows(follower), periodMs: 60_000).first)
+        #expect(found.lagBuckets == 1 && found.source.venue == "a" && found.score > 0.85)
+        // A period the baseline of 180 does not hold twice stays; so does one that is no whole number of buckets.
+        #expect(!edges(rows(other), periodMs: 120_000).isEmpty)
+        #expect(!edges(rows(other), periodMs: 60_500).isEmpty)
+    }
 }

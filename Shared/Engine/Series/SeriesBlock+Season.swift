@@ -1,0 +1,43 @@
+import Model
+
+extension SeriesBlock {
+    /// The block without what repeats every period: from each value the mean of its phase on the baseline is taken off.
+    ///
+    /// Two nodes that follow the same daily cycle and nothing else would correlate for that reason alone. Means are of the baseline
+    /// only, so the present does not explain itself away. A row stays as it is unless its period is a whole number of
+    /// buckets, two or more, and the baseline holds it twice at least; a phase without values is unknown.
+    ///
+    /// - Parameter periods: milliseconds by domain; 0 or none: no period.
+    func withoutSeasons(_ periods: [String: Int64], shape: WindowShape) -> SeriesBlock {
+        let baseline = shape.fullBaseline(ofLength: self.length)
+        let lengths = self.nodes.map { node -> Int in
+            let period = periods[node.domain] ?? 0
+            guard period > 0, period % self.bucketMs == 0, period / self.bucketMs >= 2,
+                period / self.bucketMs <= Int64(baseline / 2)
+            else { return 0 }
+            return Int(period / self.bucketMs)
+        }
+        guard lengths.contains(where: { $0 > 0 }) else { return self }
+        var values = self.values
+        let end = self.length - shape.present
+        for (row, period) in lengths.enumerated() where period > 0 {
+            let start = row * self.length
+            // Phases are counted from the end of the baseline: only differences of phase matter.
+            for phase in 0..<period {
+                var (sum, count) = (0.0, 0.0)
+                for index in stride(from: end - 1 - phase, through: end - baseline, by: -period)
+                where values[start + index].isFinite {
+                    sum += values[start + index]
+                    count += 1
+                }
+                // No value at all gives NaN: unknown.
+                let mean = sum / count
+                for index in stride(from: (end - 1 - phase) % period, to: self.length, by: period) {
+                    values[start + index] -= mean
+                }
+            }
+        }
+        return SeriesBlock(
+            nodes: self.nodes, bucketMs: self.bucketMs, windowEnd: self.windowEnd, length: self.length, values: values)
+    }
+}
