@@ -186,7 +186,7 @@ let package = Package(
                 logging,
                 asyncHTTPClient, crypto, nioCore, nioHTTP1, nioSSL,
             ],
-            path: "Tests/Benchmarks",
+            path: "Tests/Benchmarks", exclude: ["peers.py"],
             swiftSettings: strict),
         .executableTarget(
             name: "Accuracy", dependencies: ["Engine", "Model", "Recordings"], path: "Tests/Accuracy",

@@ -5,7 +5,7 @@ import Foundation
 enum BenchmarksCommand {
     /// Every group; add a line for a new one.
     static let cases: [BenchmarkCase] = [
-        LayersBenchmark.benchmark, GraphServingBenchmark.benchmark, PathBenchmarks.benchmark,
+        LayersBenchmark.benchmark, ScreenBenchmark.benchmark, GraphServingBenchmark.benchmark, PathBenchmarks.benchmark,
         DecisionBenchmarks.benchmark, DetectorBenchmarks.benchmark,
         StatementBenchmarks.benchmark, FleetBenchmark.benchmark, IngestBenchmark.benchmark,
     ]
