@@ -66,7 +66,7 @@ public struct FindingSubject: Hashable, Sendable, Codable {
     }
 }
 
-/// An episode: opened after three closed buckets beyond the alarm level, closed after three below.
+/// An episode: opened after three closed buckets beyond the alarm level, closed after three below (node residuals: an hour).
 public struct Anomaly: Hashable, Sendable, Codable {
     /// Hex of the first 16 bytes of SHA-256 over kind, subject and opening time: every replica finds the same id.
     public var id: String

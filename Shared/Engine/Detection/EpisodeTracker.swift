@@ -16,7 +16,7 @@ public struct EpisodeChanges: Sendable, Equatable {
 /// Turns the findings of successive evaluated buckets of one shard and domain into episodes.
 ///
 /// A subject (kind, event, node, target) beyond its alarm level at `openAfter` successive evaluated buckets opens an
-/// episode; `closeAfter` successive evaluated buckets below close it. The state depends on the findings alone, never on a
+/// episode; `closeAfter` successive evaluated buckets below close it, an hour of them for node residuals, which flicker. The state depends on the findings alone, never on a
 /// clock or on the replica, so replicas that read the same findings make the same episodes with the same ids.
 public struct EpisodeTracker: Sendable {
     public let openAfter: Int
@@ -145,11 +145,18 @@ public struct EpisodeTracker: Sendable {
         self.runs[position] = last
     }
 
+    /// Successive evaluated buckets below that close an episode of a kind.
+    static func bucketsToClose(_ kind: FindingKind, bucketMs: Int64, least: Int) -> Int {
+        guard kind == .nodeResidual else { return least }
+        return max(least, Int((Double(3_600_000) / Double(max(1, bucketMs))).rounded(.up)))
+    }
+
     /// One bucket below; returns whether the run is over.
     private static func pass(_ run: inout Run, closeAfter: Int, changes: inout EpisodeChanges) -> Bool {
         guard run.anomaly != nil else { return true }
         run.below += 1
-        guard run.below >= closeAfter, var anomaly = run.anomaly else { return false }
+        let patience = Self.bucketsToClose(run.peak.kind, bucketMs: run.peak.bucketMs, least: closeAfter)
+        guard run.below >= patience, var anomaly = run.anomaly else { return false }
         anomaly.closedAt = run.lastBeyond
         changes.closed.append(anomaly)
         return true

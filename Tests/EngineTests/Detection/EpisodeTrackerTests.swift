@@ -20,10 +20,12 @@ struct EpisodeTrackerTests {
     }
 
     /// Feeds buckets 1, 2 ...; `beyond` says which of them had the finding.
-    static func run(_ beyond: [Bool], tracker: inout EpisodeTracker, from first: Int = 1) -> [EpisodeChanges] {
+    static func run(
+        _ beyond: [Bool], tracker: inout EpisodeTracker, from first: Int = 1, kind: FindingKind = .nodeResidual
+    ) -> [EpisodeChanges] {
         beyond.enumerated().map { index, isBeyond in
             tracker.advance(
-                to: Self.time(first + index), findings: isBeyond ? [Self.finding(first + index)] : [])
+                to: Self.time(first + index), findings: isBeyond ? [Self.finding(first + index, kind: kind)] : [])
         }
     }
 
@@ -42,11 +44,20 @@ struct EpisodeTrackerTests {
     func closesAfterThree() {
         var tracker = EpisodeTracker()
         let changes = Self.run(
-            [true, true, true, false, false, true, false, false, false], tracker: &tracker)
+            [true, true, true, false, false, true, false, false, false], tracker: &tracker, kind: .correlationBreak)
         #expect(changes.map(\.closed.count) == [0, 0, 0, 0, 0, 0, 0, 0, 1])
         #expect(changes.last?.closed.first?.closedAt == Self.time(6))
         #expect(tracker.followedSubjects == 0)
         #expect(tracker.open.isEmpty)
+    }
+
+    @Test("node residuals flicker, so theirs close after an hour below")
+    func closesResidualsAfterAnHour() {
+        var tracker = EpisodeTracker()
+        let quiet = [Bool](repeating: false, count: 59)
+        let changes = Self.run([true, true, true] + quiet + [true] + quiet + [false], tracker: &tracker)
+        #expect(changes.dropLast().allSatisfy { $0.closed.isEmpty })
+        #expect(changes.last?.closed.first?.closedAt == Self.time(63))
     }
 
     @Test("the peak and its values are kept, and told when they move")

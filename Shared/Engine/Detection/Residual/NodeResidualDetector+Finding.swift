@@ -1,7 +1,7 @@
 import Model
 
 extension NodeResidualDetector {
-    /// `statistic` and `level` are node scores (nats, 0 ... 60). `values`: `levelSurprise`, `seasonalSurprise`,
+    /// `statistic` and `level` are node scores (nats, 0 ... 50). `values`: `levelSurprise`, `seasonalSurprise`,
     /// `innovationSurprise` (nats, 0 ... 20), `neighbourResidual` (standard deviations), `eventScore`, `value` (source units).
     func finding(
         _ residual: NodeResidual, value: Double, level: Double, eventScore: Double, windowEnd: Timestamp
@@ -26,6 +26,6 @@ extension NodeResidualDetector {
                 "eventScore": eventScore, "value": value,
             ],
             reason: "\(residual.node.market) at \(Words.number(value)): \(strongest.1) (surprise "
-                + "\(Words.number(strongest.0)) of \(Words.number(ResidualModel.surpriseCap)))" + neighbours)
+                + "\(Words.number(strongest.0)) of \(Words.number(NodeMemory.surpriseCap)))" + neighbours)
     }
 }

@@ -1,33 +1,30 @@
+import Foundation
+
 extension NodeResidualDetector {
     public struct Settings: Sendable, Hashable, Codable {
         public var bucketMs: Int64
         /// The declared cycle (a day); 0: none.
         public var periodMs: Int64
-        /// Buckets before any score, and the present window that has to be full too where there is no usable period.
+        /// Buckets before any score, and the present window that has to be full too, where there is no usable period.
         public var baselineBuckets: Int
         public var presentBuckets: Int
-        /// Buckets learnt from at most. Default 8,640: 30 days of 5 minutes, 6 days of 1 minute.
+        /// A period must fit four times into this; without a usable one it is the memory. Default 8,640.
         public var historyBuckets: Int
-        /// Periods between two models. Default 1.
-        public var refreshPeriods: Int
-        /// Buckets of history at which the first model with the profile is learnt; nil: four periods.
+        /// Buckets before findings are raised where there is a period; nil: four periods.
         public var warmUpBuckets: Int?
         public var budget: AlarmBudget
 
         public init(
             bucketMs: Int64, periodMs: Int64 = 86_400_000, baselineBuckets: Int = 720, presentBuckets: Int = 120,
-            historyBuckets: Int = 8_640, refreshPeriods: Int = 1, warmUpBuckets: Int? = nil,
-            budget: AlarmBudget = AlarmBudget()
+            historyBuckets: Int = 8_640, warmUpBuckets: Int? = nil, budget: AlarmBudget = AlarmBudget()
         ) {
             precondition(bucketMs > 0, "a bucket has a width")
             precondition(historyBuckets >= baselineBuckets + presentBuckets, "the history holds the warm-up")
-            precondition(refreshPeriods > 0, "a model is learnt from something new")
             self.bucketMs = bucketMs
             self.periodMs = periodMs
             self.baselineBuckets = baselineBuckets
             self.presentBuckets = presentBuckets
             self.historyBuckets = historyBuckets
-            self.refreshPeriods = refreshPeriods
             self.warmUpBuckets = warmUpBuckets
             self.budget = budget
         }
@@ -38,28 +35,43 @@ extension NodeResidualDetector {
             return period > 1 && 4 * period <= Int64(self.historyBuckets) ? Int(period) : 0
         }
 
-        /// Buckets averaged over: 20 minutes, at least 3.
-        public var smoothing: Int { max(3, Int((1_200_000 / Double(self.bucketMs)).rounded())) }
-
-        /// Buckets of history at which the profile is trusted.
-        var profileLearning: Int { max(self.warmUpBuckets ?? 0, 4 * self.usablePeriod) }
-
-        var firstLearning: Int {
-            self.usablePeriod > 0
-                ? min(self.baselineBuckets, self.profileLearning) : self.baselineBuckets + self.presentBuckets
+        /// Buckets smoothed over: 5, 20, 80 and 320 minutes, at least one. What lasts minutes and what lasts hours each have
+        /// a span that shows it.
+        var spans: [Double] {
+            [1, 4, 16, 64].map { max(1, (300_000 * $0 / Double(self.bucketMs)).rounded()) }
         }
 
-        /// Span of the history at which the next model is due when it spans `span` buckets now.
-        func nextLearning(after span: Int64) -> Int64 {
-            let step = Int64(self.refreshPeriods * self.refreshBuckets)
-            guard self.usablePeriod > 0, span < Int64(self.profileLearning) else { return span + step }
-            return min(span + step, Int64(self.profileLearning))
+        /// Of exponential smoothing with the mean age of those spans.
+        var gains: [Double] { self.spans.map { 2 / ($0 + 1) } }
+
+        /// The level's centre moves half way in half a period.
+        var centreGain: Double {
+            1 - pow(0.5, 1 / (Double(self.usablePeriod > 0 ? self.usablePeriod : max(1, self.baselineBuckets)) / 2))
+        }
+
+        /// Age of a node at which its units are fixed.
+        var unitBuckets: Int {
+            self.usablePeriod > 0 ? 2 * self.usablePeriod : max(2, self.baselineBuckets / 2)
         }
 
         /// A period; without one a day, at most the baseline.
-        private var refreshBuckets: Int {
+        var refreshBuckets: Int {
             guard self.usablePeriod == 0 else { return self.usablePeriod }
             return max(1, min(self.baselineBuckets, Int(86_400_000 / self.bucketMs)))
         }
+
+        var firstRefresh: Int {
+            self.usablePeriod > 0 ? 3 * self.usablePeriod : self.baselineBuckets + self.presentBuckets
+        }
+
+        var readyBuckets: Int {
+            self.usablePeriod > 0 ? max(self.warmUpBuckets ?? 0, 4 * self.usablePeriod) : self.firstRefresh
+        }
+
+        /// Buckets remembered; older ones fade.
+        var memory: Double { Double(self.usablePeriod > 0 ? 30 * self.usablePeriod : self.historyBuckets) }
+
+        /// Buckets a node must have been taught by to be judged.
+        var leastTaught: Double { Double(self.refreshBuckets) / 2 }
     }
 }

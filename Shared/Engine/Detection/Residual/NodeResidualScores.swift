@@ -3,10 +3,10 @@ import Model
 /// What the residual detector says about one node at one closed bucket.
 public struct NodeResidual: Sendable, Hashable, Codable {
     public var node: NodeKey
-    /// Sum of the three parts, 0 ... 60.
+    /// Half of `level` plus the other two parts, 0 ... 50.
     public var score: Double
     /// Surprise (-ln p, 0 ... 20) of the level itself, of what remains of it after the daily profile, and of what the node's
-    /// own last value does not foretell.
+    /// own last value does not foretell, each smoothed over that of 5, 20 and 80 minutes at which the score is largest.
     public var level: Double
     public var seasonal: Double
     public var innovation: Double
@@ -30,7 +30,7 @@ public struct NodeResidualScores: Sendable, Hashable, Codable {
     public enum State: String, Sendable, Codable {
         /// Too little history for any score.
         case learning
-        /// Scores without the daily profile (too little history for it); they raise no findings.
+        /// Scores from the first period learnt from; they raise no findings.
         case provisional
         case ready
     }
@@ -39,11 +39,12 @@ public struct NodeResidualScores: Sendable, Hashable, Codable {
     public var state: State
     /// One per node known long enough, ascending; empty while learning.
     public var nodes: [NodeResidual]
-    /// ln(1 + mean of squared node scores) + 0.5 ln(1 + surprise of the joint distance); nil while learning.
+    /// ln(1 + mean of squared node scores, 320 minutes included) + 0.5 ln(1 + surprise of the joint distance); nil while
+    /// learning.
     public var eventScore: Double?
-    /// The alarm level of node scores; nil unless ready.
+    /// The alarm level of nodes that have given no alarm of late; nil unless ready.
     public var level: Double?
-    /// Node scores beyond the level.
+    /// Node scores beyond the node's level.
     public var findings: [Finding]
 
     public init(windowEnd: Timestamp, state: State) {
