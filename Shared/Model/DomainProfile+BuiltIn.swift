@@ -1,7 +1,9 @@
 extension DomainProfile {
-    /// Roles of common domain names, used where no profile is declared: call series, machines under the components, and what
-    /// users see.
-    public static let builtInRoles: [String: Role] = ["call": .call, "k8s-node": .host, "sli": .indicator]
+    /// Roles of common domain names, used where no profile is declared: call series, machines under the components, what
+    /// users see, and addresses outside.
+    public static let builtInRoles: [String: Role] = [
+        "call": .call, "k8s-node": .host, "sli": .indicator, "remote": .remote,
+    ]
 
     /// The profile of a domain for which none was declared.
     public static func undeclared(domain: String) -> DomainProfile {

@@ -23,6 +23,8 @@ public struct DomainProfile: Hashable, Sendable, Codable {
         case host
         /// What users see: never a candidate.
         case indicator
+        /// An address outside, seen by its callers alone: blamed for what no component that they call explains.
+        case remote
     }
 
     public var domain: String
@@ -112,6 +114,8 @@ public struct MarketFacts: Hashable, Sendable, Codable {
     public enum Kind: String, Sendable, Codable {
         /// Felt by callers: flows from callee to caller.
         case impact
+        /// Spent waiting for those it calls: as `impact` where calls are known, else charged to those it may be calling.
+        case waiting
         /// Asked for by callers: flows from caller to callee.
         case load
         /// Stays where it is.
@@ -145,7 +149,7 @@ public struct MarketFacts: Hashable, Sendable, Codable {
     public static let builtIn: [String: MarketFacts] = [
         "latency": MarketFacts(kind: .impact, bad: .up),
         "PodServerLatency": MarketFacts(kind: .impact, bad: .up),
-        "PodClientLatency": MarketFacts(kind: .impact, bad: .up),
+        "PodClientLatency": MarketFacts(kind: .waiting, bad: .up),
         "availability": MarketFacts(kind: .impact, bad: .down, isPercentOfSuccesses: true),
         "PodSuccessRate": MarketFacts(kind: .impact, bad: .down, isPercentOfSuccesses: true),
         "PodWorkload": MarketFacts(kind: .load),

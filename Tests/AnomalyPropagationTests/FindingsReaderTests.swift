@@ -20,10 +20,12 @@ struct FindingsReaderTests {
         try await Fixture.with { fixture in
             try await fixture.add([Self.node])
             for minute in 1...10 as ClosedRange<Int64> {
-                let findings =
-                    (2...5).contains(minute)
-                    ? [Fixture.residual(Self.node, minute: minute, statistic: Double(minute) + 3)] : []
-                try await fixture.evaluate(event: "front", windowEnd: Fixture.minute(minute), findings: findings)
+                // Not a residual: those close after an hour.
+                var finding = Fixture.residual(Self.node, minute: minute, statistic: Double(minute) + 3)
+                finding.kind = .correlationBreak
+                try await fixture.evaluate(
+                    event: "front", windowEnd: Fixture.minute(minute),
+                    findings: (2...5).contains(minute) ? [finding] : [])
             }
             let reader = FindingsReader(pool: fixture.pool)
             try await self.drain(reader)

@@ -88,6 +88,8 @@ struct RootCauseAnswer: Encodable, Sendable {
             switch accuser.reason {
             case .slowCall: parts.append("calls from \(accuser.event) to it changed for the worse")
             case .unexplainedLoad: parts.append("the load of \(accuser.event), which it calls, changed unlike its own")
+            case .suspectedCall:
+                parts.append("\(accuser.event) waits for what it calls, and may be calling it")
             case .passedBlame: parts.append("\(accuser.event) is in trouble and calls it")
             }
         }

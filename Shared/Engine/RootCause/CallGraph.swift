@@ -7,6 +7,8 @@ struct CallGraph: Sendable {
     /// The candidates: events of component domains in order of declaration, then those only the graph names.
     let events: [String]
     let indexByEvent: [String: Int]
+    /// Whether an event is seen by its callers alone.
+    let isRemote: [Bool]
     /// By caller, then callee, without self-calls; indices into `events`.
     let edges: [Edge]
     /// Edges into and out of each event, as positions in `edges`.
@@ -23,7 +25,7 @@ struct CallGraph: Sendable {
     init(_ input: RootCauseInput) {
         var events: [String] = []
         var index: [String: Int] = [:]
-        for node in input.nodes where node.role == .component && index[node.key.event] == nil {
+        for node in input.nodes where node.isCandidate && index[node.key.event] == nil {
             index[node.key.event] = events.count
             events.append(node.key.event)
         }
@@ -49,6 +51,9 @@ struct CallGraph: Sendable {
             incoming[edge.callee].append(position)
             outgoing[edge.caller].append(position)
         }
+        let seen = Set(input.nodes.lazy.filter { $0.role == .component }.map(\.key.event))
+        let remote = Set(input.nodes.lazy.filter { $0.role == .remote }.map(\.key.event))
+        self.isRemote = events.map { remote.contains($0) && !seen.contains($0) }
         self.events = events
         self.indexByEvent = index
         self.edges = edges

@@ -10,6 +10,8 @@ struct HeldChange: Sendable {
     /// Signed strength in units of the node's scale; NaN where window or baseline is unknown. Positive is a rise of the
     /// node's own value, whatever direction is bad.
     let strength: [Double]
+    /// Size of the change held in the direction that is not bad, same units; 0 where both are bad or nothing is known.
+    let relief: [Double]
     /// Median of the window minus median of the baseline, log units, signed as `strength`.
     let shift: [Double]
     /// Log units, at least the floor.
@@ -32,6 +34,7 @@ struct HeldChange: Sendable {
             }
         }
         var strength: [Double] = []
+        var relief: [Double] = []
         var shift: [Double] = []
         for node in input.nodes.indices {
             let facts = input.nodes[node].facts
@@ -39,10 +42,13 @@ struct HeldChange: Sendable {
                 input.window[node * input.windowLength..<(node + 1) * input.windowLength], facts, offsets[node])
             let sign: Double = facts.isPercentOfSuccesses ? -1 : 1
             let scores = logs.map { ($0 - baselines[node].median) / scale[node] }
-            strength.append(sign * Self.held(scores, facts: facts, hold: parameters.hold))
+            let held = Self.held(scores, facts: facts, hold: parameters.hold)
+            strength.append(sign * held.bad)
+            relief.append(held.good)
             shift.append(sign * (SampleQuantile.median(logs) - baselines[node].median))
         }
         self.strength = strength
+        self.relief = relief
         self.shift = shift
         self.scale = scale
     }
@@ -114,9 +120,9 @@ struct HeldChange: Sendable {
     }
 
     /// The largest change that `hold` successive buckets share, in the bad direction (or, if both are, the larger). A
-    /// missing bucket shares nothing.
-    private static func held(_ scores: [Double], facts: MarketFacts, hold: Int) -> Double {
-        guard scores.contains(where: \.isFinite) else { return .nan }
+    /// missing bucket shares nothing. `good` is the size of the change the other way.
+    private static func held(_ scores: [Double], facts: MarketFacts, hold: Int) -> (bad: Double, good: Double) {
+        guard scores.contains(where: \.isFinite) else { return (.nan, 0) }
         let known = scores.map { $0.isFinite ? $0 : 0 }
         let length = min(max(hold, 1), known.count)
         var up = 0.0
@@ -128,9 +134,9 @@ struct HeldChange: Sendable {
         }
         // Percent of successes were turned into failures: what is bad when it falls is now bad when it rises.
         switch (facts.bad, facts.isPercentOfSuccesses) {
-        case (.up, false), (.down, true): return up
-        case (.down, false), (.up, true): return -down
-        case (.both, _): return up >= down ? up : -down
+        case (.up, false), (.down, true): return (up, down)
+        case (.down, false), (.up, true): return (-down, up)
+        case (.both, _): return (up >= down ? up : -down, 0)
         }
     }
 }

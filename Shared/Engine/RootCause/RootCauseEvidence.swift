@@ -4,9 +4,11 @@ import Model
 /// What speaks against each candidate: steps 4 and 5 of the method.
 struct RootCauseEvidence: Sendable {
     /// The largest surprise of an event's impact nodes and of the call series into it.
-    private(set) var impact: [Double]
+    var impact: [Double]
     /// The largest local surprises beyond the event's own activity, plus the unexplained load changes of its callees.
-    private(set) var local: [Double]
+    var local: [Double]
+    /// The part of `local` that ranks without saying that anything is wrong.
+    var falls: [Double]
     /// Surprise of the load change that no caller explains.
     private(set) var loadResidual: [Double]
     /// Surprise of the call series by edge.
@@ -14,7 +16,7 @@ struct RootCauseEvidence: Sendable {
     /// Largest first within an event: nodes that speak against it, its call series included.
     private(set) var nodes: [[RootCauseReport.Witness]]
     /// Who accuses each event besides its own nodes.
-    private(set) var accusers: [[RootCauseReport.Accuser]]
+    var accusers: [[RootCauseReport.Accuser]]
 
     /// An event's load: change and scale in log units, and its surprise.
     private struct Load {
@@ -31,6 +33,7 @@ struct RootCauseEvidence: Sendable {
         self.impact = [Double](repeating: 0, count: count)
         self.local = self.impact
         self.loadResidual = self.impact
+        self.falls = self.impact
         self.nodes = [[RootCauseReport.Witness]](repeating: [], count: count)
         self.accusers = [[RootCauseReport.Accuser]](repeating: [], count: count)
         var loads = [Load?](repeating: nil, count: count)
@@ -46,13 +49,13 @@ struct RootCauseEvidence: Sendable {
                 self.nodes[edge.callee].append(witness)
                 continue
             }
-            guard node.role == .component, let event = graph.indexByEvent[node.key.event] else { continue }
+            guard node.isCandidate, let event = graph.indexByEvent[node.key.event] else { continue }
             if let target = input.target, node.key.market != target.market || node.key.venue != target.venue {
                 continue
             }
             self.nodes[event].append(witness)
             switch node.facts.kind {
-            case .impact: self.impact[event] = max(self.impact[event], evidence)
+            case .impact, .waiting: self.impact[event] = max(self.impact[event], evidence)
             case .load:
                 loads[event] = Load(
                     shift: change.shift[position], scale: change.scale[position], surprise: evidence)
@@ -66,6 +69,10 @@ struct RootCauseEvidence: Sendable {
         }
         self.chargeLoad(loads, graph: graph, surprise: surprise)
         self.chargeCalls(graph)
+        self.excuseRemotes(graph)
+        if graph.origin == .none, input.target == nil {
+            self.suspectCalls(input, change: change, graph: graph, parameters: parameters)
+        }
         for event in 0..<count {
             self.nodes[event].sort { ($0.evidence, $1.node) > ($1.evidence, $0.node) }
         }
@@ -92,6 +99,18 @@ struct RootCauseEvidence: Sendable {
                 self.accusers[caller].append(
                     .init(event: graph.events[event], reason: .unexplainedLoad, evidence: portion))
             }
+        }
+    }
+
+    /// An address outside is known from its callers alone, so it seems to suffer whenever they do: only what exceeds the
+    /// impact of all components they call counts. A load balancer before a service then does not share its blame.
+    private mutating func excuseRemotes(_ graph: CallGraph) {
+        let impact = self.impact
+        for event in graph.events.indices where graph.isRemote[event] {
+            let callers = graph.incoming[event].map { graph.edges[$0].caller }
+            let siblings = callers.flatMap { graph.outgoing[$0].map { graph.edges[$0].callee } }
+            let explained = siblings.lazy.filter { !graph.isRemote[$0] }.map { impact[$0] }.max() ?? 0
+            self.impact[event] = max(0, impact[event] - explained)
         }
     }
 

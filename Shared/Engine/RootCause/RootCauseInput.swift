@@ -7,6 +7,9 @@ public struct RootCauseNode: Hashable, Sendable {
     public let role: DomainProfile.Role
     public let facts: MarketFacts
 
+    /// Whether its event can be at fault.
+    var isCandidate: Bool { self.role == .component || self.role == .remote }
+
     public init(key: NodeKey, role: DomainProfile.Role, facts: MarketFacts) {
         self.key = key
         self.role = role

@@ -29,7 +29,7 @@ public enum RootCauseRanking {
                 witnesses: Array(evidence.nodes[event].prefix(Self.witnessLimit)),
                 accusers: Self.accusers(of: event, graph, evidence, walk))
         }
-        let strength = candidates.map { $0.local + $0.impact }.max() ?? 0
+        let strength = zip(candidates, evidence.falls).map { $0.local + $0.impact - $1 }.max() ?? 0
         return RootCauseReport(
             candidates: Self.bestFirst(candidates), callGraph: graph.origin, callCount: graph.edges.count,
             strength: strength, notes: Self.notes(origin: graph.origin, strength: strength, input: input))
@@ -68,7 +68,7 @@ public enum RootCauseRanking {
         var notes: [String] = []
         if origin == .none {
             notes.append(
-                "No call graph is known, neither declared nor from call series: only faults that show in a component's own series can be found."
+                "No call graph is known, neither declared nor from call series: who is called is guessed from what moved together before, so only faults that show in a component's own series are found with some certainty."
             )
         }
         if strength < Self.quietStrength {

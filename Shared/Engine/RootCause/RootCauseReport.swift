@@ -29,6 +29,8 @@ public struct RootCauseReport: Hashable, Sendable {
             case unexplainedLoad
             /// It is in trouble and calls the candidate: `evidence` is the share of all blame that it passed on.
             case passedBlame
+            /// No calls are known: it waits for those it calls, and the candidate moved with it before.
+            case suspectedCall
         }
 
         public let event: String

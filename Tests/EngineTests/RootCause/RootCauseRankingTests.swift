@@ -61,6 +61,64 @@ struct RootCauseRankingTests {
         #expect(first.accusers.contains { $0.event == "a_b" && $0.reason == .slowCall })
     }
 
+    @Test("an address outside is excused as far as a component with the same callers suffers, and blamed for the rest")
+    func excusesRemotes() throws {
+        func first(component: Double) -> String? {
+            RootCauseRanking.rank(
+                Self.input(
+                    [
+                        (Self.node("front", "latency"), [40, 40, 40, 40, 40]),
+                        (Self.node("back", "latency"), [Double](repeating: component, count: 5)),
+                        (Self.node("balancer", "latency", domain: "remote"), [60, 60, 60, 60, 60]),
+                    ],
+                    calls: [
+                        CallEdge(caller: "front", callee: "back"), CallEdge(caller: "front", callee: "balancer"),
+                    ])
+            ).candidates.first?.event
+        }
+        #expect(first(component: 40) == "back")
+        #expect(first(component: 10) == "balancer")
+    }
+
+    /// Who waits, what it may be calling, and what moved apart from it, over a baseline in which the first two move together.
+    private static func waiting(window: [Double]) -> RootCauseReport {
+        let nodes = [
+            Self.node("front", "PodClientLatency"), Self.node("back", "PodServerLatency"),
+            Self.node("aside", "PodServerLatency"),
+        ]
+        let together = (0..<40).map { 10 + Double($0 * $0 % 7) }
+        let apart = (0..<40).map { 10 + Double($0 * 3 % 11) }
+        let quiet: [Double] = [12, 12, 12, 12, 12]
+        return RootCauseRanking.rank(
+            RootCauseInput(
+                nodes: nodes, baseline: together + together + apart, baselineLength: 40,
+                window: window + quiet + quiet, windowLength: 5))
+    }
+
+    @Test("without known calls waiting is charged to those that moved with it before")
+    func suspectsCallees() throws {
+        let report = Self.waiting(window: [90, 90, 90, 90, 90])
+        let first = try #require(report.candidates.first)
+        #expect(report.callGraph == .none)
+        #expect(first.event == "back")
+        #expect(first.accusers.contains { $0.event == "front" && $0.reason == .suspectedCall })
+        #expect(report.candidates.last?.event == "front")
+    }
+
+    @Test(
+        "without known calls what moves as its own load does is explained, and an answer faster than ever is suspicious"
+    )
+    func judgesOwnLoad() throws {
+        let low = [2.0, 2, 2, 2, 2]
+        let report = RootCauseRanking.rank(
+            Self.input([
+                (Self.node("idle", "PodWorkload"), low), (Self.node("idle", "CpuUsage"), low),
+                (Self.node("skips", "PodServerLatency"), low),
+            ]))
+        #expect(report.candidates.map(\.event) == ["skips", "idle"])
+        #expect((report.candidates.last?.local ?? 1) < 0.05)
+    }
+
     @Test("one spike is no evidence, a change held for two buckets is")
     func holds() throws {
         let spike = RootCauseRanking.rank(
@@ -82,6 +140,7 @@ struct RootCauseRankingTests {
     func directions() {
         let better = RootCauseRanking.rank(Self.input([(Self.node("a", "latency"), [1, 1, 1, 1, 1])]))
         #expect(better.strength < 0.5)
+        #expect((better.candidates.first?.local ?? 0) > 0.5)
         let rates = (0..<40).map { _ in 100.0 }
         let failing = RootCauseRanking.rank(
             RootCauseInput(

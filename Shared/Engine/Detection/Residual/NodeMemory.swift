@@ -16,6 +16,8 @@ struct NodeMemory: Sendable, Hashable, Codable {
     static let surpriseCap = 20.0
     /// The level drifts in normal times, so its surprise counts half.
     static let levelShare = 0.5
+    /// Spans a node's own score is taken over; the longer ones come late and go late, and so blur who began.
+    static let ownSpans = 2
     /// Above this score a bucket teaches little, for at most a period on end: a fault is not learnt, a lasting change is.
     static let barScore = 15.0
     static let barredWeight = 0.1
@@ -120,7 +122,7 @@ struct NodeMemory: Sendable, Hashable, Codable {
         return abs(nearest) < abs(residual) ? nearest : residual
     }
 
-    /// Surprises at the span where their sum is largest, and the sum over all spans, the longest included.
+    /// Surprises at that of the two short spans where their sum is largest, and the largest sum over all spans.
     struct Scores {
         var level = 0.0
         var seasonal = 0.0
@@ -131,13 +133,10 @@ struct NodeMemory: Sendable, Hashable, Codable {
     }
 
     /// Nil before enough was learnt.
-    ///
-    /// The longest span speaks in the event's score alone: it comes late and goes late, and so blurs who began.
     func scores(settings: NodeResidualDetector.Settings) -> Scores? {
         guard self.tails.mass(0) > 0, self.tails.mass(0) >= settings.leastTaught else { return nil }
         var best = Scores()
-        let spans = settings.spans.count
-        for span in 0..<spans {
+        for span in settings.spans.indices {
             func surprise(_ component: Int) -> Double {
                 let statistic = span * Self.components + component
                 return min(Self.surpriseCap, self.tails.surprise(self.smoothed.values[statistic], of: statistic))
@@ -145,7 +144,7 @@ struct NodeMemory: Sendable, Hashable, Codable {
             let (level, seasonal, innovation) = (surprise(0), surprise(1), surprise(2))
             let sum = Self.levelShare * level + seasonal + innovation
             best.wide = max(best.wide, sum)
-            if span < spans - 1, sum > best.score {
+            if span < Self.ownSpans, sum > best.score {
                 best.level = level
                 best.seasonal = seasonal
                 best.innovation = innovation

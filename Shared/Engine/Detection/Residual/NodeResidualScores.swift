@@ -6,7 +6,7 @@ public struct NodeResidual: Sendable, Hashable, Codable {
     /// Half of `level` plus the other two parts, 0 ... 50.
     public var score: Double
     /// Surprise (-ln p, 0 ... 20) of the level itself, of what remains of it after the daily profile, and of what the node's
-    /// own last value does not foretell, each smoothed over that of 5, 20 and 80 minutes at which the score is largest.
+    /// own last value does not foretell, each smoothed over 5 or 20 minutes, whichever makes the score larger.
     public var level: Double
     public var seasonal: Double
     public var innovation: Double
@@ -39,7 +39,7 @@ public struct NodeResidualScores: Sendable, Hashable, Codable {
     public var state: State
     /// One per node known long enough, ascending; empty while learning.
     public var nodes: [NodeResidual]
-    /// ln(1 + mean of squared node scores, 320 minutes included) + 0.5 ln(1 + surprise of the joint distance); nil while
+    /// ln(1 + mean of squared node scores, 80 and 320 minutes included) + 0.5 ln(1 + surprise of the joint distance); nil while
     /// learning.
     public var eventScore: Double?
     /// The alarm level of nodes that have given no alarm of late; nil unless ready.
