@@ -4,7 +4,7 @@ import Model
 /// Evidence where no calls are known: who waits for whom is guessed from what moved together in the baseline.
 ///
 /// Three things are different from a system with known calls. (1) Waiting for others is no fault of one's own: the surprise of
-/// `waiting` nodes is charged to those the event may be calling, in proportion to likeness^2 x (1 + surprise of their own
+/// `waiting` nodes is charged to those the event may be calling, in proportion to likeness^4 x (1 + surprise of their own
 /// impact) x (share of their likely callers' waiting)^2, and explains as much of the event's own impact. The last factor
 /// clears those whose other callers do not wait. (2) What moves as the event's own load moves is explained by it; a
 /// load that fell by more than that of all who may be calling accuses these. (3) A component that answers faster than ever may
@@ -133,7 +133,7 @@ struct UnseenCalls {
         let bonds = callers.map { caller in
             self.events.indices.map { callee in
                 let likeness = callee == caller ? 0 : self.likeness(caller, callee)
-                return likeness * likeness
+                return likeness * likeness * likeness * likeness
             }
         }
         let share = self.events.indices.map { callee -> Double in
@@ -164,7 +164,7 @@ struct UnseenCalls {
         for event in Self.largest(fallen) {
             guard let load = self.loads[event] else { continue }
             let likeness = self.events.indices.map { $0 == event ? 0 : self.likeness($0, event) }
-            let weights = likeness.map { $0 * $0 }
+            let weights = likeness.map { $0 * $0 * $0 * $0 }
             let most = weights.max() ?? 0
             // The fall that the nearest of those who may be calling leaves unexplained.
             let near = self.events.indices.filter { weights[$0] > Self.nearCaller * most }

@@ -108,6 +108,18 @@ struct NodeResidualDetectorTests {
         }
     }
 
+    @Test("a node that rested while its unit was fixed is judged by a new one once it moves")
+    func outgrowsUnit() {
+        var rows = Self.rows()
+        for row in rows.indices { rows[row][2] = row < 150 ? 1 : 1 + Double(row * row % 97) / 97 }
+        for row in 400..<404 { rows[row][2] = 9 }
+        let scores = Self.run(rows, settings: Self.settings(period: 48))
+        func score(_ row: Int) -> Double { scores[row].nodes.first { $0.node == Self.nodes[2] }?.score ?? .nan }
+        #expect(score(150) > 30)
+        #expect(score(395) < 15)
+        #expect(score(402) > 30)
+    }
+
     @Test("a node that keeps jumping gives fewer alarms, for each raises its own level and no other's")
     func spendsItsBudget() {
         var rows = Self.rows()

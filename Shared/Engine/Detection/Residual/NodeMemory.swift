@@ -10,6 +10,8 @@ struct NodeMemory: Sendable, Hashable, Codable {
     static let components = 3
     /// Sizes beyond this many units count as it.
     static let sizeLimit = 500.0
+    /// A component whose sizes usually reach this has outgrown its unit.
+    static let outgrown = 50.0
     /// Buckets by which yesterday may be early or late.
     static let shift = 2
     /// Cap of one component's surprise: without it one wild node outshouts all others.
@@ -134,10 +136,14 @@ struct NodeMemory: Sendable, Hashable, Codable {
 
     /// Nil before enough was learnt.
     func scores(settings: NodeResidualDetector.Settings) -> Scores? {
-        guard self.tails.mass(0) > 0, self.tails.mass(0) >= settings.leastTaught else { return nil }
+        let taught = (0..<Self.components).map {
+            self.tails.mass($0) > 0 && self.tails.mass($0) >= settings.leastTaught
+        }
+        guard taught.contains(true) else { return nil }
         var best = Scores()
         for span in settings.spans.indices {
             func surprise(_ component: Int) -> Double {
+                guard taught[component] else { return 0 }
                 let statistic = span * Self.components + component
                 return min(Self.surpriseCap, self.tails.surprise(self.smoothed.values[statistic], of: statistic))
             }
@@ -211,5 +217,17 @@ struct NodeMemory: Sendable, Hashable, Codable {
         }
     }
 
-    mutating func refresh(settings: NodeResidualDetector.Settings) { self.tails.refresh(memory: settings.memory) }
+    /// Lets what was seen count. A node that rested while its units were fixed, and moves now, gets new ones.
+    mutating func refresh(settings: NodeResidualDetector.Settings) {
+        self.tails.refresh(memory: settings.memory)
+        for component in self.units.indices where self.tails.cut(component) > Self.outgrown {
+            let growth = self.tails.cut(component)
+            self.units[component] *= growth
+            for span in settings.spans.indices {
+                let statistic = span * Self.components + component
+                self.smoothed.values[statistic] /= growth
+                self.tails.forget(statistic)
+            }
+        }
+    }
 }

@@ -36,6 +36,9 @@ struct SurpriseTails: Sendable, Hashable, Codable {
 
     func mass(_ statistic: Int) -> Double { self.masses.values[statistic] }
 
+    /// The 98 % quantile of what was learnt; 0 before.
+    func cut(_ statistic: Int) -> Double { self.cuts.values[statistic] }
+
     mutating func add(_ value: Double, to statistic: Int, weight: Double) {
         self.pending.values[statistic * Self.bins + Self.bin(value)] += Float(weight)
     }
@@ -72,6 +75,16 @@ struct SurpriseTails: Sendable, Hashable, Codable {
             }
             self.settle(statistic)
         }
+    }
+
+    /// Begins anew with one statistic.
+    mutating func forget(_ statistic: Int) {
+        for index in statistic * Self.bins..<(statistic + 1) * Self.bins {
+            self.learnt.values[index] = 0
+            self.pending.values[index] = 0
+        }
+        self.cuts.values[statistic] = 0
+        self.masses.values[statistic] = 0
     }
 
     /// Finds u and b.
