@@ -1,5 +1,5 @@
 # Two commands for people: `make run` and `make test`.
-.PHONY: help run test chaos bench bench-gateway accuracy calibration lint clean
+.PHONY: help run test chaos bench bench-gateway accuracy calibration references lint clean
 .DEFAULT_GOAL := help
 
 help: ## Show the commands
@@ -25,6 +25,9 @@ accuracy: ## Measure answers on labelled recordings (DATA=DIR instead of Samples
 
 calibration: ## Check the engine's statistics on series whose truth is known (two minutes; SCALE=0.1 for a look)
 	@scripts/calibration.sh
+
+references: ## Compare the engine's statistics with scipy and statsmodels
+	@scripts/references.sh
 
 lint: ## Check format and scripts
 	@scripts/lint.sh

@@ -12,16 +12,6 @@ swift build -c release --product Benchmarks --quiet
 swift build -c release --product graph-builder --quiet
 bin=$(swift build -c release --show-bin-path)
 
-# A Python with numpy, of our own.
-peer_python() {
-    local folder=$root/.build/peers
-    if [[ ! -x $folder/bin/python ]] || ! "$folder/bin/python" -c 'import numpy' 2>/dev/null; then
-        install_packages python3-venv
-        python3 -m venv "$folder" && "$folder/bin/pip" install --quiet numpy==2.2.6 >&2 || return 1
-    fi
-    echo "$folder/bin/python"
-}
-
 system=
 folder=
 leave() {
@@ -56,9 +46,10 @@ if [[ -z ${ONLY:-} || $ONLY == ingest ]]; then
     export UNDERCURRENT_CONNECTION=$folder/connection.json UNDERCURRENT_CALLER_SECRET=$folder/caller-token-secret
 fi
 if [[ -z ${ONLY:-} || $ONLY == screen ]]; then
+    install_packages python3-venv
     # One thread each.
     export OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
-    UNDERCURRENT_PYTHON=$(peer_python) || die "numpy cannot be installed"
+    UNDERCURRENT_PYTHON=$(python_with peers numpy==2.2.6) || die "numpy cannot be installed"
     export UNDERCURRENT_PYTHON UNDERCURRENT_PEERS=$root/Tests/Benchmarks/peers.py
 fi
 "$bin/Benchmarks" ${OUT:+--out "$OUT"} ${ONLY:+--only "$ONLY"}

@@ -7,7 +7,7 @@ enum CalibrationCommand {
     struct Usage: Error, CustomStringConvertible {
         var description: String {
             let names = CalibrationCommand.sections.map(\.name).joined(separator: "|")
-            return "usage: Calibration [--only \(names)] [--scale FACTOR] [--out FILE]"
+            return "usage: Calibration [--only \(names)] [--scale FACTOR] [--out FILE] | --references FILE"
         }
     }
 
@@ -32,6 +32,9 @@ enum CalibrationCommand {
             switch argument {
             case "--only": only = arguments.next()
             case "--out": out = arguments.next()
+            case "--references":
+                guard let path = arguments.next() else { throw Usage() }
+                return try References.write(to: path, count: 120)
             case "--scale":
                 guard let factor = arguments.next().flatMap(Double.init), factor > 0, factor <= 100 else {
                     throw Usage()

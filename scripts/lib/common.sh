@@ -62,3 +62,14 @@ wait_until() {
         sleep 0.2
     done
 }
+
+# python_with NAME PACKAGE...: a Python of our own with these packages from PyPI, made once under .build; prints its path.
+python_with() {
+    local folder=$root/.build/python-$1
+    shift
+    if [[ ! -e $folder/ready ]]; then
+        rm -rf "$folder"
+        python3 -m venv "$folder" && "$folder/bin/pip" install --quiet "$@" >&2 && touch "$folder/ready" || return 1
+    fi
+    echo "$folder/bin/python"
+}
