@@ -33,16 +33,33 @@ enum AccuracyCommand {
         guard !sets.isEmpty else { throw AccuracyFailure("there are no recordings of a known kind under \(data)") }
         let store = try AnswerStore(answers.map { URL(filePath: $0) })
         defer { store.discard() }
-        for set in sets {
-            try store.write(Self.answer(set), of: set)
-            print("answered \(set.name)")
+        var failures: [String] = []
+        let answered = sets.filter { set in
+            Self.succeeds(set, &failures) {
+                try store.write(Self.answer(set), of: set)
+                print("answered \(set.name)")
+            }
         }
-        let rows = try sets.flatMap { try Self.score($0, store: store) }
+        var rows: [AccuracyRow] = []
+        for set in answered { _ = Self.succeeds(set, &failures) { rows += try Self.score(set, store: store) } }
         AccuracyTable.print(rows)
-        guard let out else { return }
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        try encoder.encode(rows).write(to: URL(filePath: out), options: .atomic)
+        if let out {
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+            try encoder.encode(rows).write(to: URL(filePath: out), options: .atomic)
+        }
+        if !failures.isEmpty { throw AccuracyFailure(failures.joined(separator: "\n")) }
+    }
+
+    /// One set that cannot be read keeps no other from being measured.
+    private static func succeeds(_ set: RecordedSet, _ failures: inout [String], _ body: () throws -> Void) -> Bool {
+        do {
+            try body()
+            return true
+        } catch {
+            failures.append("\(set.name): \(error)")
+            return false
+        }
     }
 
     private static func answer(_ set: RecordedSet) throws -> SetAnswer {
