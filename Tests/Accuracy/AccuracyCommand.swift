@@ -11,7 +11,16 @@ enum AccuracyCommand {
         }
     }
 
-    static func main() throws {
+    static func main() {
+        do {
+            try Self.run()
+        } catch {
+            FileHandle.standardError.write(Data("error: \(error)\n".utf8))
+            exit(1)
+        }
+    }
+
+    private static func run() throws {
         var data: String?
         var out: String?
         var answers: String?
