@@ -168,7 +168,8 @@ let package = Package(
         .testTarget(
             name: "IntegrationTests",
             dependencies: [
-                "Postgres", "Model", "Recordings", "TestSupport", asyncHTTPClient, nioCore, nioSSL, logging, crypto,
+                "Postgres", "Model", "Recordings", "TestSupport", asyncHTTPClient, nioCore, nioHTTP2, nioSSL, logging,
+                crypto,
             ],
             swiftSettings: strict),
         .target(

@@ -50,7 +50,10 @@ struct Gateway: Sendable {
         let core = DoorCore(
             settings: settings.door,
             gatekeeper: Gatekeeper(
-                keys: authority, tokens: tokens, callers: RateLimiter(policy: settings.door.callerPolicy),
+                keys: authority, tokens: tokens,
+                callers: settings.door.isLimitShared
+                    ? SharedLimiter(policy: settings.door.callerPolicy, source: LeaseStore(pool: pool))
+                    : RateLimiter(policy: settings.door.callerPolicy),
                 strangers: RateLimiter(policy: settings.door.peerPolicy),
                 certificateScopes: settings.door.certificateScopes),
             directory: directory, mint: CallerTokenMint(secret: settings.callerTokenSecret),
@@ -59,7 +62,7 @@ struct Gateway: Sendable {
                 decisions: decisions, openAPI: try OpenAPIDocument.json()),
             metrics: GatewayMetrics(factory: metrics), inFlight: inFlight, decisions: decisions, tracer: tracer,
             accessLog: accessLog,
-            logger: logger)
+            isDraining: isDraining, logger: logger)
         self.directory = directory
         self.authority = authority
         self.tokens = tokens

@@ -61,6 +61,10 @@ enum GatewayService: ServiceDefinition {
             "RATE_LIMITER_REFILL_RATE", .number(0.001...1_000_000), unit: "1/s", default: "1000",
             "Requests a second a caller gets back."),
         Setting(
+            "RATE_LIMITER_SHARED", .flag, default: "false",
+            "Whether a caller's limit counts over all gateways, by slices taken from PostgreSQL; else each counts alone."
+        ),
+        Setting(
             "STRANGER_LIMITER_TOKENS", .integer(1...1_000_000), default: "200",
             "Requests without a valid credential an address (IPv6: /64) may send at once."),
         Setting(
@@ -211,6 +215,7 @@ extension DoorSettings {
         self.callerPolicy = GCRA(
             burst: settings.integer("RATE_LIMITER_TOKENS"), refillPerSecond: settings.number("RATE_LIMITER_REFILL_RATE")
         )
+        self.isLimitShared = settings.flag("RATE_LIMITER_SHARED")
         self.peerPolicy = GCRA(
             burst: settings.integer("STRANGER_LIMITER_TOKENS"),
             refillPerSecond: settings.number("STRANGER_LIMITER_REFILL_RATE"))

@@ -23,7 +23,7 @@ make_bench_secrets() {
     modulus=$(openssl rsa -in "$folder/signing.pem" -noout -modulus | cut -d= -f2 | xxd_bytes | base64url)
     printf '{"keys":[{"kty":"RSA","alg":"RS256","use":"sig","kid":"bench","e":"AQAB","n":"%s"}]}' "$modulus" >"$folder/jwks.json"
     header=$(printf '{"alg":"RS256","typ":"JWT","kid":"bench"}' | base64url)
-    claims=$(printf '{"iss":"bench","aud":"undercurrent","sub":"bench","scope":"read","exp":%d}' $(($(date +%s) + 86400)) | base64url)
+    claims=$(printf '{"iss":"bench","aud":"undercurrent","sub":"bench","scope":"read ingest","exp":%d}' $(($(date +%s) + 86400)) | base64url)
     printf '%s.%s.%s' "$header" "$claims" \
         "$(printf '%s.%s' "$header" "$claims" | openssl dgst -sha256 -sign "$folder/signing.pem" -binary | base64url)" >"$folder/token"
     openssl rand -base64 48 | tr -d '\n' >"$folder/secret"

@@ -16,6 +16,9 @@ final class DoorCore: Sendable {
     let decisions: DecisionLog
     let tracer: TraceRecorder
     let accessLog: AccessLog
+    /// Whether the service has begun to stop: connections are then ended behind their answers, while the listener still takes
+    /// new ones for those who have not heard of it.
+    let isDraining: @Sendable () -> Bool
     let logger: Logger
     /// Lines that every answer has.
     let standingLines: String
@@ -25,7 +28,7 @@ final class DoorCore: Sendable {
     init(
         settings: DoorSettings, gatekeeper: Gatekeeper, directory: ServiceDirectory, mint: CallerTokenMint,
         own: OwnRoutes, metrics: GatewayMetrics, inFlight: InFlight, decisions: DecisionLog, tracer: TraceRecorder,
-        accessLog: AccessLog, logger: Logger
+        accessLog: AccessLog, isDraining: @escaping @Sendable () -> Bool, logger: Logger
     ) {
         self.settings = settings
         self.routes = RouteTable()
@@ -39,6 +42,7 @@ final class DoorCore: Sendable {
         self.decisions = decisions
         self.tracer = tracer
         self.accessLog = accessLog
+        self.isDraining = isDraining
         self.logger = logger
         self.standingLines =
             "strict-transport-security: max-age=\(settings.hstsSeconds)\r\nx-content-type-options: nosniff\r\n"

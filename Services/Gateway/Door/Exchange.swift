@@ -197,7 +197,9 @@ final class Exchange {
             let decision = self.core.gatekeeper.spend(caller)
             self.limit = decision
             guard decision.isAdmitted else {
-                throw RateLimitFields.problem(decision, of: self.core.gatekeeper.callerPolicy, whose: "A caller")
+                throw RateLimitFields.problem(
+                    decision, of: self.core.gatekeeper.callerPolicy, whose: "A caller",
+                    scope: self.core.gatekeeper.callers.scope)
             }
             guard caller.scopes.contains(scope) else {
                 throw Problem(.forbidden, detail: "This needs a credential with the scope \(scope.rawValue).")

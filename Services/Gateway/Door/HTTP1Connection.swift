@@ -67,7 +67,7 @@ final class HTTP1Connection: ChannelDuplexHandler, ClientSide {
     private func take(_ event: HTTP1RequestReader.Event) {
         switch event {
         case .head(let head):
-            self.keepsAlive = head.isKeepAlive && !self.isDraining
+            self.keepsAlive = head.isKeepAlive && !self.isDraining && !self.loop.isQuiescing
             let exchange = Exchange(head: head, peer: peer, client: self, loop: self.loop)
             exchange.isBodyAtHand = head.framing != .none && self.reader.isRestAtHand(self.buffer)
             self.exchange = exchange
@@ -155,7 +155,7 @@ final class HTTP1Connection: ChannelDuplexHandler, ClientSide {
             }
         }
         if isWhole, !exchange.isBodyComplete, !exchange.isBodyAtHand { self.keepsAlive = false }
-        if self.isDraining { self.keepsAlive = false }
+        if self.isDraining || self.loop.isQuiescing { self.keepsAlive = false }
         if !self.keepsAlive { head.writeStaticString("connection: close\r\n") }
         head.writeStaticString("\r\n")
         if let body, body.readableBytes <= 16 << 10 {

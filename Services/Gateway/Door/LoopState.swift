@@ -22,6 +22,8 @@ final class LoopState {
     private var forwarded: [ForwardedKey: String] = [:]
     private(set) var connections: [ObjectIdentifier: OpenConnection] = [:]
     private(set) var isDraining = false
+    /// The service has begun to stop, the listener is still open.
+    private(set) var isQuiescing = false
 
     init(eventLoop: any EventLoop, core: DoorCore) {
         self.eventLoop = eventLoop
@@ -119,9 +121,17 @@ final class LoopState {
         self.pool.dropIdle(now: now)
     }
 
+    /// From now on every answer ends its connection, and HTTP/2 clients are told to open no more streams.
+    func quiesce() {
+        guard !self.isQuiescing else { return }
+        self.isQuiescing = true
+        for connection in self.connections.values { connection.quiesce() }
+    }
+
     /// From now on connections close as soon as they have nothing to do.
     func drain() {
         self.isDraining = true
+        self.isQuiescing = true
         for connection in self.connections.values { connection.drain() }
     }
 

@@ -26,9 +26,14 @@ final class OpenConnection {
         if self.isDraining { handler.drain() }
     }
 
-    func speaksHTTP2() {
+    func speaksHTTP2(isQuiescing: Bool) {
         self.state = .http2
-        if self.isDraining { self.drain() }
+        if self.isDraining || isQuiescing { self.quiesce() }
+    }
+
+    /// HTTP/1 connections end behind their next answer by themselves.
+    func quiesce() {
+        if case .http2 = self.state { self.channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent()) }
     }
 
     func check(now: Int64, settings: DoorSettings) {
@@ -46,7 +51,7 @@ final class OpenConnection {
         switch self.state {
         case .handshaking: break
         case .http1(let handler): handler.drain()
-        case .http2: self.channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
+        case .http2: self.quiesce()
         }
     }
 }

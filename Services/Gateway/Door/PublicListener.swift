@@ -91,7 +91,7 @@ final class PublicListener: Service {
                 channel.eventLoop.makeCompletedFuture {
                     if result == .negotiated("h2") {
                         try Self.speakHTTP2(on: channel, loop: bound, settings: settings)
-                        boundConnection.value.speaksHTTP2()
+                        boundConnection.value.speaksHTTP2(isQuiescing: bound.value.isQuiescing)
                     } else {
                         let handler = HTTP1Connection(loop: bound.value, peer: Self.peer(of: channel))
                         try channel.pipeline.syncOperations.addHandler(handler)
@@ -141,11 +141,16 @@ final class PublicListener: Service {
     private func sweep() -> [RepeatedTask] {
         let core = self.core
         return self.loops.values.map { loop in
-            loop.eventLoop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { _ in
-                loop.value.checkConnections(now: MonotonicClock.nanoseconds())
-                core.load.measureMemory()
+            loop.eventLoop.scheduleRepeatedTask(initialDelay: .milliseconds(100), delay: .milliseconds(100)) { _ in
+                if core.isDraining() { loop.value.quiesce() }
             }
         }
+            + self.loops.values.map { loop in
+                loop.eventLoop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { _ in
+                    loop.value.checkConnections(now: MonotonicClock.nanoseconds())
+                    core.load.measureMemory()
+                }
+            }
     }
 
     /// Lets running requests finish: HTTP/1 connections close behind their answer, HTTP/2 ones get GOAWAY.

@@ -7,7 +7,7 @@ struct Gatekeeper: Sendable {
     let keys: APIKeyAuthority
     /// nil: JSON Web Tokens are not accepted.
     let tokens: JWTAuthority?
-    let callers: RateLimiter
+    let callers: any CallerLimiter
     let strangers: RateLimiter
     /// What a client certificate without another credential allows.
     var certificateScopes: Set<Scope> = []

@@ -24,14 +24,17 @@ enum RateLimitFields {
     }
 
     /// The refusal of `decision`: its `retryAfter` is the time after which one more request is admitted.
-    static func problem(_ decision: GCRA.Decision, of policy: GCRA, whose: String) -> Problem {
+    static func problem(_ decision: GCRA.Decision, of policy: GCRA, whose: String, scope: String = "per-instance")
+        -> Problem
+    {
         let seconds = Double(decision.retryAfterNanoseconds) / 1e9
         return Problem(
             .rateLimited,
             detail:
                 "\(whose) may send \(policy.burst) requests at once and one more every "
-                + "\(Self.text(Double(policy.intervalNanoseconds) / 1e6)) ms on this instance.",
-            retryAfter: (seconds * 1_000).rounded(.up) / 1_000, scope: "per-instance")
+                + "\(Self.text(Double(policy.intervalNanoseconds) / 1e6)) ms"
+                + (scope == "global" ? "." : " on this instance."),
+            retryAfter: (seconds * 1_000).rounded(.up) / 1_000, scope: scope)
     }
 
     static func wholeSeconds(_ nanoseconds: Int64) -> Int64 { (max(0, nanoseconds) + 999_999_999) / 1_000_000_000 }

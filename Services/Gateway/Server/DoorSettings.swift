@@ -16,6 +16,8 @@ struct DoorSettings: Hashable, Sendable {
     /// Bytes of one header field, and of all together.
     var headerLimit = 16 << 10
     var callerPolicy = GCRA(burst: 1_000, refillPerSecond: 1_000)
+    /// Whether a caller's limit counts over all instances.
+    var isLimitShared = false
     /// For requests without a valid credential, per address.
     var peerPolicy = GCRA(burst: 200, refillPerSecond: 50)
     var traceTrust = TraceTrust()

@@ -1,0 +1,96 @@
+import Postgres
+import Synchronization
+
+/// Admits requests of callers by their names.
+protocol CallerLimiter: Sendable {
+    var policy: GCRA { get }
+    /// What a refusal says about the reach of the limit.
+    var scope: String { get }
+    func admit(_ key: String) -> GCRA.Decision
+}
+
+extension RateLimiter: CallerLimiter {
+    var scope: String { "per-instance" }
+}
+
+/// Where slices come from.
+protocol LeaseSource: Sendable {
+    func take(_ key: String, wanted: Int, policy: GCRA) async throws -> LeasedBucket.Grant
+}
+
+/// The table `rate_leases`.
+struct LeaseStore: LeaseSource {
+    static let limit = Duration.milliseconds(900)
+    static let select: PostgresStatement = """
+        SELECT granted, remaining, retry_ns, reset_ns FROM take_rate_lease($1, $2, $3, $4)
+        """
+
+    let pool: PostgresPool
+
+    func take(_ key: String, wanted: Int, policy: GCRA) async throws -> LeasedBucket.Grant {
+        let rows = try await self.pool.query(
+            Self.select,
+            [.text(key), .int(wanted), .int(policy.burst), .int(Int(policy.intervalNanoseconds))],
+            deadline: ContinuousClock.now + Self.limit)
+        guard let row = rows.first else { throw CancellationError() }
+        let (granted, remaining, retry, reset) = try row.decode((Int, Int, Int, Int).self)
+        return LeasedBucket.Grant(
+            granted: granted, remaining: remaining, retryNanoseconds: Int64(retry), resetNanoseconds: Int64(reset))
+    }
+}
+
+/// One limit over all instances: ``LeasedBucket``s behind locks, with slices from the database. A request never waits for it.
+final class SharedLimiter: CallerLimiter {
+    /// Callers with a bucket here, at most; beyond it callers share one.
+    static let capacity = 100_000
+    /// Questions to the database at the same time, at most.
+    static let concurrentAsks = 32
+
+    let policy: GCRA
+    let scope = "global"
+    private let source: any LeaseSource
+    private let buckets = Mutex<[String: LeasedBucket]>([:])
+    private let asking = Atomic<Int>(0)
+    private let now: @Sendable () -> Int64
+
+    init(
+        policy: GCRA, source: any LeaseSource,
+        now: @escaping @Sendable () -> Int64 = { MonotonicClock.nanoseconds() }
+    ) {
+        self.policy = policy
+        self.source = source
+        self.now = now
+    }
+
+    func admit(_ key: String) -> GCRA.Decision {
+        let now = self.now()
+        let (name, decision, ask) = self.buckets.withLock { buckets -> (String, GCRA.Decision, Int?) in
+            var name = key
+            if buckets[key] == nil, buckets.count >= Self.capacity {
+                buckets = buckets.filter { !$0.value.isIdle(now: now) }
+                if buckets.count >= Self.capacity { name = "overflow" }
+            }
+            let (decision, ask) = buckets[name, default: LeasedBucket(policy: self.policy)].admit(now: now)
+            return (name, decision, ask)
+        }
+        if let ask { self.fetch(name, wanted: ask) }
+        return decision
+    }
+
+    private func fetch(_ key: String, wanted: Int) {
+        guard self.asking.add(1, ordering: .relaxed).newValue <= Self.concurrentAsks else {
+            self.asking.subtract(1, ordering: .relaxed)
+            let now = self.now()
+            self.buckets.withLock { $0[key]?.fail(now: now) }
+            return
+        }
+        Task {
+            let grant = try? await self.source.take(key, wanted: wanted, policy: self.policy)
+            self.asking.subtract(1, ordering: .relaxed)
+            let now = self.now()
+            self.buckets.withLock { buckets in
+                if let grant { buckets[key]?.take(grant, now: now) } else { buckets[key]?.fail(now: now) }
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+import Model
+import Postgres
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import Gateway
+
+/// The shared bucket as the database keeps it, with a time that answers take.
+private struct SimulatedStore {
+    var arrival: Int64 = 0
+    var questions = 0
+
+    mutating func take(_ wanted: Int, policy: GCRA, now: Int64) -> LeasedBucket.Grant {
+        self.questions += 1
+        let capacity = Int64(policy.burst) * policy.intervalNanoseconds
+        self.arrival = max(self.arrival, now)
+        let granted = max(0, min(wanted, Int((now + capacity - self.arrival) / policy.intervalNanoseconds)))
+        self.arrival += Int64(granted) * policy.intervalNanoseconds
+        return LeasedBucket.Grant(
+            granted: granted, remaining: Int((now + capacity - self.arrival) / policy.intervalNanoseconds),
+            retryNanoseconds: max(0, self.arrival + policy.intervalNanoseconds - capacity - now),
+            resetNanoseconds: self.arrival - now)
+    }
+}
+
+@Suite("One limit over many gateways")
+struct SharedLimitTests {
+    private struct Run {
+        var admitted = 0
+        var requests = 0
+        var questions = 0
+    }
+
+    /// `replicas` at each moment (in seconds) gives how many gateways there are; the store answers after 3 ms, or never.
+    private func run(
+        _ policy: GCRA, seconds: Int, requestsPerSecond: Int, replicas: (Double) -> Int,
+        isAway: (Double) -> Bool = { _ in false }
+    ) -> Run {
+        var run = Run()
+        var store = SimulatedStore()
+        var buckets: [LeasedBucket] = []
+        var answers: [(at: Int64, replica: Int, grant: LeasedBucket.Grant?)] = []
+        let step = Int64(1_000_000_000 / requestsPerSecond)
+        var random = SplitMix(seed: 3)
+        for index in 0..<seconds * requestsPerSecond {
+            let now = 1_000_000_000 + Int64(index) * step
+            let second = Double(index) / Double(requestsPerSecond)
+            let count = replicas(second)
+            // A gateway that leaves takes its unspent tokens with it; one that comes knows nothing.
+            if buckets.count > count { buckets.removeLast(buckets.count - count) }
+            while buckets.count < count { buckets.append(LeasedBucket(policy: policy)) }
+            for answer in answers where answer.at <= now && answer.replica < count {
+                if let grant = answer.grant {
+                    buckets[answer.replica].take(grant, now: now)
+                } else {
+                    buckets[answer.replica].fail(now: now)
+                }
+            }
+            answers.removeAll { $0.at <= now }
+            let replica = Int(random.below(UInt64(count)))
+            let (decision, ask) = buckets[replica].admit(now: now)
+            run.requests += 1
+            if decision.isAdmitted { run.admitted += 1 }
+            guard let ask else { continue }
+            let grant = isAway(second) ? nil : store.take(ask, policy: policy, now: now)
+            answers.append((now + 3_000_000, replica, grant))
+        }
+        run.questions = store.questions
+        return run
+    }
+
+    @Test(
+        "at twice the limit 1, 3 and 10 gateways together admit it within 1 %, and ask for less than 1 % of requests",
+        arguments: [1, 3, 10])
+    func accuracy(replicas: Int) {
+        let policy = GCRA(burst: 1_000, refillPerSecond: 1_000)
+        let run = self.run(policy, seconds: 60, requestsPerSecond: 2_000) { _ in replicas }
+        let allowed = 61_000.0
+        #expect(abs(Double(run.admitted) - allowed) / allowed < 0.01, "\(run.admitted)")
+        #expect(Double(run.questions) / Double(run.requests) < 0.01, "\(run.questions)")
+    }
+
+    @Test(
+        "while gateways come and go it is admitted within 2 %, never more: those that leave take unspent tokens along")
+    func comingAndGoing() {
+        let policy = GCRA(burst: 1_000, refillPerSecond: 1_000)
+        let run = self.run(policy, seconds: 60, requestsPerSecond: 2_000) { second in
+            [1, 4, 10, 6, 2, 8][Int(second / 10)]
+        }
+        #expect((59_780...61_070).contains(run.admitted), "\(run.admitted)")
+    }
+
+    @Test("below the limit nobody is refused, however many gateways there are", arguments: [1, 3, 10])
+    func nobodyRefused(replicas: Int) {
+        let policy = GCRA(burst: 1_000, refillPerSecond: 1_000)
+        let run = self.run(policy, seconds: 30, requestsPerSecond: 800) { _ in replicas }
+        #expect(Double(run.admitted) / Double(run.requests) > 0.995, "\(run.admitted) of \(run.requests)")
+    }
+
+    @Test("a small limit is never exceeded by more than one request a gateway")
+    func small() {
+        let policy = GCRA(burst: 5, refillPerSecond: 1)
+        let run = self.run(policy, seconds: 60, requestsPerSecond: 50) { _ in 10 }
+        #expect(run.admitted <= 65 + 10, "\(run.admitted)")
+        #expect(run.admitted >= 40, "\(run.admitted)")
+    }
+
+    @Test(
+        "while the database is away each gateway goes on at its latest rate: together at most a tenth above the limit")
+    func away() {
+        let policy = GCRA(burst: 1_000, refillPerSecond: 1_000)
+        let before = self.run(policy, seconds: 20, requestsPerSecond: 2_000, replicas: { _ in 4 })
+        let whole = self.run(
+            policy, seconds: 60, requestsPerSecond: 2_000, replicas: { _ in 4 }, isAway: { $0 >= 20 })
+        let meanwhile = whole.admitted - before.admitted
+        #expect(meanwhile < 44_000 && meanwhile > 20_000, "\(meanwhile)")
+    }
+
+    @Test("PostgreSQL keeps the bucket: never more than the limit, true times, under many takers")
+    func statement() async throws {
+        try await TestDatabase.with { database in
+            try await database.withPool { pool in
+                let store = LeaseStore(pool: pool)
+                let policy = GCRA(burst: 100, refillPerSecond: 0.1)
+                let first = try await store.take("a", wanted: 30, policy: policy)
+                #expect(first.granted == 30 && first.remaining == 70 && first.retryNanoseconds == 0)
+                let granted = try await withThrowingTaskGroup(of: Int.self) { group in
+                    for _ in 0..<20 {
+                        group.addTask { try await store.take("a", wanted: 10, policy: policy).granted }
+                    }
+                    return try await group.reduce(0, +)
+                }
+                #expect(granted == 70)
+                let none = try await store.take("a", wanted: 1, policy: policy)
+                #expect(none.granted == 0)
+                #expect(none.retryNanoseconds > 8_000_000_000 && none.retryNanoseconds <= 10_000_000_000)
+                #expect(try await store.take("b", wanted: 1, policy: policy).granted == 1)
+            }
+        }
+    }
+
+    @Test("two gateways share the limit of a caller, and a refusal says that it is global")
+    func twoGateways() async throws {
+        try await TestDatabase.with { database in
+            try await database.withPool { pool in
+                let policy = GCRA(burst: 200, refillPerSecond: 1)
+                let gateways = (0..<2).map { _ in SharedLimiter(policy: policy, source: LeaseStore(pool: pool)) }
+                #expect(gateways[0].scope == "global")
+                var admitted = 0
+                for index in 0..<3_000 {
+                    if gateways[index % 2].admit("caller").isAdmitted { admitted += 1 }
+                    if index % 10 == 0 { try await Task.sleep(for: .milliseconds(1)) }
+                }
+                #expect((190...210).contains(admitted), "\(admitted)")
+            }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# HTTP/2 error handling (RFC 9113) and TLS of the gateway, by tools from PyPI: h2 and sslyze. GATEWAY_BIN takes a program that is
+# built already; else it is built in release. Listeners are on 127.0.0.1: 18600, 18601, 18605.
+set -euo pipefail
+# shellcheck source=scripts/lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+cd "$root"
+# shellcheck source=scripts/lib/bench-gateway.sh
+source scripts/lib/bench-gateway.sh
+install_packages nginx-light python3 python3-venv
+folder=$(mktemp -d /var/tmp/undercurrent-conformance.XXXXXX)
+chmod 0755 "$folder"
+pids=()
+leave() {
+    local status=$? pid
+    trap - EXIT
+    for pid in "${pids[@]}"; do kill -TERM "$pid" 2>/dev/null || true; done
+    for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
+    rm -rf "$folder"
+    exit "$status"
+}
+trap leave EXIT
+
+venv=$root/.build/conformance
+if [[ ! -x $venv/bin/sslyze ]]; then
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install -q h2 sslyze || die "h2 and sslyze cannot be installed"
+fi
+gateway=${GATEWAY_BIN:-}
+if [[ -z $gateway ]]; then
+    need_swift
+    swift build -c release --product gateway --quiet
+    gateway=$(swift build -c release --show-bin-path)/gateway
+fi
+make_bench_secrets
+start_upstream
+start_gateway "$gateway"
+failed=0
+say "HTTP/2"
+"$venv/bin/python" Tests/Conformance/h2_cases.py 127.0.0.1 18601 "$folder/cert.pem" "$(cat "$folder/token")" || failed=1
+say "TLS"
+"$venv/bin/python" Tests/Conformance/tls_check.py 127.0.0.1 18601 || failed=1
+((failed == 0))
