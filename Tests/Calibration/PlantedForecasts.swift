@@ -17,7 +17,7 @@ enum PlantedForecasts {
 
     private static func run(_ scale: Double) -> [CalibrationRow] {
         [0.9, 0.7].flatMap { rho in
-            let scores = Self.scores(rho: rho, buckets: Int(12_000 * scale))
+            let scores = Self.scores(rho: rho, buckets: max(9_000, Int(12_000 * scale)))
             let intervals = scores.compactMap(\.covered)
             let signs = scores.filter { $0.signHit != nil }
             let base = signs.compactMap(\.baseRate).reduce(0, +) / Double(max(1, signs.compactMap(\.baseRate).count))

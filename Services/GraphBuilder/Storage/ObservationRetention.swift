@@ -31,8 +31,22 @@ struct ObservationRetention: Sendable {
     var bounds = Bounds()
     var logger = Logger(label: "retention")
 
+    /// Begins again where two replicas, or a replica and a sender, waited for each other: nothing of the statement remains.
     func round() async throws -> Outcome {
         var outcome = Outcome()
+        for _ in 1..<Self.attemptLimit {
+            do {
+                try await self.retire(&outcome)
+                return outcome
+            } catch let error as PostgresError where error.code == .deadlock {}
+        }
+        try await self.retire(&outcome)
+        return outcome
+    }
+
+    private static let attemptLimit = 5
+
+    private func retire(_ outcome: inout Outcome) async throws {
         let plan = try await self.plan()
         // What an interrupted round left.
         for day in try await self.detached() where try await self.settle(day, plan) { outcome.retired.append(day) }
@@ -47,7 +61,6 @@ struct ObservationRetention: Sendable {
                 metadata: ["first": "\(outcome.retired[0].partition)", "count": "\(outcome.retired.count)"])
         }
         outcome.rows = try await self.purge(plan)
-        return outcome
     }
 
     private var deadline: ContinuousClock.Instant { .now + self.bounds.timeout }

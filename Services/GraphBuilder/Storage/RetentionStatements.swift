@@ -47,12 +47,14 @@ enum RetentionStatements {
                 """)
     }
 
-    /// Nobody reads behind the running transactions. Readers that are slower than that learn from the horizon what they missed.
+    /// Nobody reads behind the running transactions. Readers that are slower than that learn from the horizon what they missed. Rows
+    /// another replica is deleting are left to it: both waiting for each other's rows and the horizon would be a deadlock.
     static let purgeLog: PostgresStatement = """
         WITH gone AS (
             DELETE FROM ingest_log WHERE ctid = ANY (ARRAY(
                 SELECT ctid FROM ingest_log WHERE created_at < now() - $1 * interval '1 second'
-                  AND xid < pg_snapshot_xmin(pg_current_snapshot()) LIMIT $2))
+                  AND xid < pg_snapshot_xmin(pg_current_snapshot())
+                LIMIT $2 FOR UPDATE SKIP LOCKED))
             RETURNING xid, batch_id
         ), moved AS (
             UPDATE ingest_log_horizon h SET xid = newest.xid, batch_id = newest.batch_id
