@@ -111,6 +111,8 @@ final class APIKeyAuthority: Sendable {
     private func task(id: String, now: Int64, isUnknown: Bool = false) -> Task<APIKeyRecord?, any Error>? {
         self.state.withLock { state in
             if let running = state.running[id] { return running }
+            // A look-up that ended since the cache was asked has the answer.
+            if isUnknown, case .row(let row) = state.cache.answer(id: id, now: now) { return Task { row } }
             guard state.running.count < Self.concurrentLookups,
                 !isUnknown || Self.unknownLookups.admit(&state.unknownArrival, now: now).isAdmitted
             else { return nil }
