@@ -74,6 +74,7 @@ enum GraphBuilder: ServiceDefinition {
                 queryTimeout: settings.queryTimeout
             ).add(to: router)
             EventRoutes(pool: pool, queryTimeout: settings.queryTimeout).add(to: router)
+            ChangeRoutes(pool: pool, queryTimeout: settings.queryTimeout).add(to: router)
             DomainRoutes(pool: pool, engine: engine, counts: ObservationCounts(pool: pool)).add(to: router)
         }
         return ServiceAssembly(services: [upkeep, keeper, service, retention], routes: routes)

@@ -52,6 +52,8 @@ public struct APIRoute: Hashable, Sendable {
         APIRoute(.post, "/v1/observations", scope: .ingest, upstream: .graphBuilder, bodyLimit: 32 << 20),
         APIRoute(.get, "/v1/events", scope: .read, upstream: .graphBuilder),
         APIRoute(.get, "/v1/events/{id}", scope: .read, upstream: .graphBuilder, shardKey: .segment("id")),
+        APIRoute(.get, "/v1/events/{id}/changes", scope: .read, upstream: .graphBuilder, shardKey: .segment("id")),
+        APIRoute(.get, "/v1/graphs/diff", scope: .read, upstream: .graphBuilder),
         APIRoute(.get, "/v1/correlation-graph", scope: .read, upstream: .graphBuilder, shardKey: .query("eventId")),
         APIRoute(.get, "/api/correlation-graph", scope: .read, upstream: .graphBuilder, shardKey: .query("eventId")),
         APIRoute(.get, "/v1/domains", scope: .read, upstream: .graphBuilder),

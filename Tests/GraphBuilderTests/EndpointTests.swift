@@ -43,6 +43,7 @@ struct Door: Sendable {
                     engine: replica.engine, queryTimeout: .seconds(20)
                 ).add(to: router)
                 EventRoutes(pool: pool, queryTimeout: .seconds(20)).add(to: router)
+                ChangeRoutes(pool: pool, queryTimeout: .seconds(20)).add(to: router)
                 DomainRoutes(pool: pool, engine: replica.engine, counts: ObservationCounts(pool: pool)).add(to: router)
                 try await Application(router: router).test(.router) { client in
                     try await body(Door(client: client, pool: pool, replica: replica))

@@ -9,11 +9,12 @@ struct BlockBuilder {
     func own(_ domain: DomainSeries, bucket: Int64) -> SeriesBlock? {
         guard let clock = domain.clock, let window = domain.window, let length = self.length(domain, bucket: bucket)
         else { return nil }
+        let slots = Self.slots(domain, endMs: clock.end(of: bucket).milliseconds)
         var values: [Double] = []
-        values.reserveCapacity(domain.order.count * length)
+        values.reserveCapacity(slots.count * length)
         let assembler = Self.assembler(domain.profile, bucketMs: clock.bucketMs)
         var row: [Double] = []
-        for slot in domain.order {
+        for slot in slots {
             row.removeAll(keepingCapacity: true)
             window.filled(slot: slot, through: bucket, length: length + 1, fill: domain.profile.fill, into: &row)
             if domain.profile.transform == .level {
@@ -23,9 +24,15 @@ struct BlockBuilder {
             }
         }
         return SeriesBlock(
-            nodes: domain.order.map { domain.nodes[$0].key }, bucketMs: clock.bucketMs,
+            nodes: slots.map { domain.nodes[$0].key }, bucketMs: clock.bucketMs,
             windowEnd: clock.end(of: bucket),
             length: length, values: values)
+    }
+
+    /// Nodes that were seen before the window's end, in order. One that comes later would be tested as a series without values,
+    /// and whether it is known already depends on how data were batched.
+    private static func slots(_ domain: DomainSeries, endMs: Int64) -> [Int] {
+        domain.order.filter { domain.nodes[$0].firstMs < endMs }
     }
 
     /// A silence of the whole domain longer than this ends its history: nobody knows what a recording that was switched off
@@ -66,7 +73,7 @@ struct BlockBuilder {
             let count = width == clock.bucketMs ? length : Int(min(Int64(required.requiredLength), max(1, span)))
             var rows: [(key: NodeKey, values: [Double])] = []
             for member in [domain] + partners {
-                for slot in member.order {
+                for slot in Self.slots(member, endMs: coarse.end(of: last).milliseconds) {
                     rows.append(
                         (member.nodes[slot].key, self.row(member, slot: slot, coarse: coarse, last: last, count: count))
                     )

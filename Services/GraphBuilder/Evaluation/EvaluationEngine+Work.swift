@@ -238,12 +238,15 @@ extension EvaluationEngine {
         self.unstored.formUnion(self.unpublished)
         let graphsAreDue = isCaughtUp || ContinuousClock.now - self.graphsWrittenAt >= self.settings.graphInterval
         var assembler = GraphAssembler(cache: self.cache, thresholds: self.settings.thresholds)
-        var fresh: [String: CorrelationGraph] = [:]
         if graphsAreDue {
+            self.pending.graphs = [:]
+            self.pending.recipes = [:]
             for event in self.unstored {
-                fresh[event] = assembler.graph(event: event, parts: Array((self.parts[event] ?? [:]).values))
+                let parts = Array((self.parts[event] ?? [:]).values)
+                guard let graph = assembler.graph(event: event, parts: parts) else { continue }
+                self.pending.graphs[event] = graph
+                self.pending.recipes[event] = assembler.recipe(parts: parts)
             }
-            self.pending.graphs = fresh
         }
         while !self.pending.isEmpty {
             let batch = self.pending

@@ -20,9 +20,6 @@ actor EvaluationEngine {
         var partnerWait = Duration.seconds(5)
     }
 
-    /// Connections that read series at a time.
-    private static let readers = 2
-
     let pool: PostgresPool
     let keeper: LeaseKeeper
     let writer: EvaluationWriter
@@ -188,48 +185,19 @@ actor EvaluationEngine {
         }
     }
 
-    /// Reads spans of a domain piece by piece; the server works on some while others are taken in.
     private func read(
         _ spans: [SeriesReader.Span], of domain: String, _ take: ([NodeReadings]) -> Void
     ) async throws {
         guard let clock = self.cache.domains[domain]?.clock else { return }
-        var slices = SeriesReader.slices(spans, bucketMs: clock.bucketMs)[...]
-        let pool = self.pool
-        try await withThrowingTaskGroup(of: [NodeReadings].self) { group in
-            var underWay = 0
-            while underWay > 0 || !slices.isEmpty {
-                while underWay < Self.readers, let slice = slices.popFirst() {
-                    underWay += 1
-                    group.addTask {
-                        try await pool.withConnection { try await SeriesReader(connection: $0).observations(slice) }
-                    }
-                }
-                guard let readings = try await group.next() else { return }
-                underWay -= 1
-                take(readings)
-            }
-        }
+        try await SeriesLoader(pool: self.pool).read(spans, bucketMs: clock.bucketMs, take)
     }
 
     /// What each node's last bucket before `base` holds.
     private func held(
         _ name: String, _ nodes: [(shard: Shard, id: NodeID)], before base: Int64
     ) async throws -> [NodeReadings] {
-        guard !nodes.isEmpty, let clock = self.cache.domains[name]?.clock else { return [] }
-        let last = try await self.pool.withConnection {
-            try await SeriesReader(connection: $0).lastTimes(nodes, beforeMs: base * clock.bucketMs)
-        }
-        let spans = nodes.compactMap { node in
-            last[node.id].map { time in
-                let bucket = clock.bucket(of: time)
-                return SeriesReader.Span(
-                    shard: node.shard, node: node.id, fromMs: bucket * clock.bucketMs,
-                    toMs: (bucket + 1) * clock.bucketMs)
-            }
-        }
-        var held: [NodeReadings] = []
-        try await self.read(spans, of: name) { held += $0 }
-        return held
+        guard let clock = self.cache.domains[name]?.clock else { return [] }
+        return try await SeriesLoader(pool: self.pool).held(nodes, before: base, clock: clock)
     }
 
     // MARK: Windows

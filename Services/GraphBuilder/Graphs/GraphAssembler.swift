@@ -31,6 +31,28 @@ struct GraphAssembler {
             id: id, event: event, windowEnd: newest, layers: layers, edges: Self.edges(parts.map(\.evaluation)))
     }
 
+    /// What that graph is made from.
+    func recipe(parts: [DomainEvaluator.Part]) -> GraphRecipe {
+        var recipe = GraphRecipe(
+            engine: GraphIdentity.engineVersion, thresholds: self.thresholds, parts: [], domains: [:])
+        for part in parts.sorted(by: { $0.domain < $1.domain }) {
+            recipe.parts.append(
+                GraphRecipe.Part(
+                    domain: part.domain, windowEnd: part.windowEnd, ready: part.partners.ready,
+                    late: part.partners.late))
+            for name in [part.domain] + part.partners.ready {
+                guard let domain = self.cache.domains[name], let clock = domain.clock else { continue }
+                let end = clock.bucket(of: part.windowEnd.milliseconds)
+                let start = (end - Int64(domain.neededBuckets)) * clock.bucketMs
+                let oldest = max(start, domain.nodes.lazy.map(\.firstMs).min() ?? start)
+                let known = recipe.domains[name]?.oldest.milliseconds ?? .max
+                recipe.domains[name] = GraphRecipe.Source(
+                    bucketMs: clock.bucketMs, oldest: Timestamp(milliseconds: min(known, oldest)))
+            }
+        }
+        return recipe
+    }
+
     private static func edges(_ evaluations: [EventEvaluation]) -> [Edge] {
         guard evaluations.count > 1 else { return evaluations.first?.kept ?? [] }
         var seen: Set<EdgeKey> = []

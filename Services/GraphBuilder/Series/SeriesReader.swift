@@ -52,6 +52,14 @@ struct SeriesReader: Sendable {
         try Self.nodes(try await self.connection.query(Self.someNodes, [.nodeArray(ids)]))
     }
 
+    private static let nodesOfDomains = PostgresStatement(
+        composed: "SELECT \(nodeColumns) FROM nodes n WHERE n.domain = ANY($1::text[]) LIMIT $2")
+
+    /// - Returns: at most `limit` nodes of these domains.
+    func nodes(ofDomains domains: [String], limit: Int) async throws -> [NodeRow] {
+        try Self.nodes(try await self.connection.query(Self.nodesOfDomains, [.textArray(domains), .int(limit)]))
+    }
+
     private static func nodes(_ rows: PostgresRows) throws -> [NodeRow] {
         try rows.map { row in
             let (id, domain, event, market, venue, first, last) = try row.decode(

@@ -45,6 +45,8 @@ struct EvaluationBatch: Sendable {
     var detectorStates: [DetectorState] = []
     /// Only the newest graph of an event is worth storing.
     var graphs: [String: CorrelationGraph] = [:]
+    /// What these graphs were made from, by event.
+    var recipes: [String: GraphRecipe] = [:]
 
     var isEmpty: Bool { self.evaluations.isEmpty && self.graphs.isEmpty && self.detectorStates.isEmpty }
 
@@ -64,6 +66,7 @@ struct EvaluationBatch: Sendable {
         self.findings.removeAll { shards.contains(Shard(event: $0.event)) }
         self.detectorStates.removeAll { shards.contains($0.shard) }
         self.graphs = self.graphs.filter { !shards.contains(Shard(event: $0.key)) }
+        self.recipes = self.recipes.filter { !shards.contains(Shard(event: $0.key)) }
     }
 }
 

@@ -42,7 +42,8 @@ struct EvaluationWriter: Sendable {
             _ = try await connection.pipeline(
                 Self.evaluations(batch, revisions) + Self.scores(batch)
                     + Self.findings(batch.findings, details: encoded, revisions) + Self.states(batch.detectorStates)
-                    + GraphStatements.queries(for: batch.graphs, revisions: revisions))
+                    + GraphStatements.queries(for: batch.graphs, revisions: revisions)
+                    + GraphHistory.queries(for: batch.graphs, recipes: batch.recipes))
             return revisions
         }
     }

@@ -63,11 +63,9 @@ private struct EvaluationRun {
             Self.isAscending(self.input.block.nodes), Self.isAscending(partner.block.nodes),
             let joined = JoinedBlock(self.input, partner, events: Set(self.events))
         else { return false }
-        let numbers = NodeNumbers(nodes: joined.block.nodes, askedEvents: self.events)
-        // A node of another domain may bear the name of an asked event.
+        let numbers = NodeNumbers(nodes: joined.block.nodes, askedEvents: self.events, in: self.input.domain)
         let rows = joined.own.filter { numbers.asked[$0] >= 0 }
         let others = joined.block.nodes.indices.filter { numbers.asked[$0] < 0 }
-        guard rows.count + others.count == joined.block.nodes.count else { return false }
         self.scan(
             SeriesPanel(block: joined.block, shape: self.input.shape), numbers, Set(Layer.allCases), rows, others,
             pairsWithinRows: true)
@@ -86,7 +84,7 @@ private struct EvaluationRun {
             for layer in layers { self.failures[layer] = "the series are not in ascending order of nodes" }
             return
         }
-        let numbers = NodeNumbers(nodes: block.nodes, askedEvents: self.events)
+        let numbers = NodeNumbers(nodes: block.nodes, askedEvents: self.events, in: self.input.domain)
         let rows = block.nodes.indices.filter { numbers.asked[$0] >= 0 }
         let others = layers.contains(.crossEvent) ? block.nodes.indices.filter { numbers.asked[$0] < 0 } : []
         self.scan(
@@ -101,7 +99,7 @@ private struct EvaluationRun {
                 self.failures[.crossDomain] = "the partner series are not in ascending order of nodes"
                 return
             }
-            let numbers = NodeNumbers(nodes: nodes, askedEvents: self.events)
+            let numbers = NodeNumbers(nodes: nodes, askedEvents: self.events, in: self.input.domain)
             let rows = nodes.indices.filter { nodes[$0].domain == self.input.domain && numbers.asked[$0] >= 0 }
             let others = nodes.indices.filter { nodes[$0].domain != self.input.domain }
             self.scan(

@@ -8,8 +8,10 @@ struct NodeNumbers {
     /// Position of the node's event among the asked ones; -1 when it was not asked.
     let asked: [Int32]
 
-    /// - Parameter nodes: ascending, so equal domains, events and markets lie side by side.
-    init(nodes: [NodeKey], askedEvents: [String]) {
+    /// - Parameters:
+    ///   - nodes: ascending, so equal domains, events and markets lie side by side.
+    ///   - askedDomain: the domain whose nodes can be asked for; one of another domain may bear the name of an asked event.
+    init(nodes: [NodeKey], askedEvents: [String], in askedDomain: String) {
         var positions: [String: Int32] = [:]
         for (position, event) in askedEvents.enumerated() { positions[event] = Int32(position) }
         var domains: [Int32] = [], events: [Int32] = [], markets: [Int32] = [], asked: [Int32] = []
@@ -24,7 +26,7 @@ struct NodeNumbers {
             if isNewDomain { domain += 1 }
             if isNewEvent {
                 event += 1
-                position = positions[nodes[index].event] ?? -1
+                position = nodes[index].domain == askedDomain ? positions[nodes[index].event] ?? -1 : -1
             }
             if isNewEvent || nodes[index].market != nodes[index - 1].market { market += 1 }
             domains.append(domain)
