@@ -1,5 +1,6 @@
 import Foundation
 import Model
+import PlantedData
 import Testing
 
 @testable import Engine
