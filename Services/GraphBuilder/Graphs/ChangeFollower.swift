@@ -99,6 +99,7 @@ struct ChangeFollower: Sendable {
             .evaluate(due, events: [self.event], learning: [], states: &states).parts
         guard let part = parts.first, let domain = cache.domains[due.domain] else { return [] }
         let builder = BlockBuilder(cache: cache)
+        let periods = cache.domains.mapValues(\.profile.periodMs)
         // Made for links that are no edges any more; most of the time there are none.
         var blocks: [PartnerBlock]?
         return lives.follow(part.evaluation.accepted, at: due.windowEnd) { first, second in
@@ -116,7 +117,8 @@ struct ChangeFollower: Sendable {
             }
             for partner in known {
                 let reading = Evaluation.reading(
-                    of: first, and: second, in: partner.block, shape: partner.shape, thresholds: self.thresholds)
+                    of: first, and: second, in: partner.block, shape: partner.shape, thresholds: self.thresholds,
+                    periods: periods)
                 if let reading { return reading }
             }
             return nil

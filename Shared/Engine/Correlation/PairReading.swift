@@ -33,9 +33,10 @@ extension Evaluation {
     /// - Parameters:
     ///   - block: its nodes in ascending order.
     ///   - first: below `second` in the order of nodes.
+    ///   - periods: see ``EvaluationInput/periods``.
     public static func reading(
         of first: NodeKey, and second: NodeKey, in block: SeriesBlock, shape: WindowShape,
-        thresholds: LayerThresholds = LayerThresholds()
+        thresholds: LayerThresholds = LayerThresholds(), periods: [String: Int64] = [:]
     ) -> PairReading? {
         guard first < second, block.length > 1, let left = self.row(of: first, in: block),
             let right = self.row(of: second, in: block)
@@ -43,7 +44,8 @@ extension Evaluation {
         let panel = SeriesPanel(
             block: SeriesBlock(
                 nodes: [first, second], bucketMs: block.bucketMs, windowEnd: block.windowEnd, length: block.length,
-                values: Array(block.row(left) + block.row(right))), shape: shape)
+                values: Array(block.row(left) + block.row(right))
+            ).withoutSeasons(periods, shape: shape), shape: shape)
         let pair = PairSettlement(panel: panel, thresholds: thresholds)
             .settle(0, 1, layer: Layer(of: first, and: second))
         guard pair.status == .tested else { return nil }
