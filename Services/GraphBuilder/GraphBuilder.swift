@@ -1,3 +1,4 @@
+import Engine
 import Foundation
 import Hummingbird
 import Logging
@@ -25,11 +26,19 @@ enum GraphBuilder: ServiceDefinition {
         Setting(
             "OBSERVATION_RETENTION_DAYS", .integer(1...36_500), unit: "days", default: "400",
             "Observations are kept this long before the newest one of their domain, in event time."),
+        Setting(
+            "USE_WORKER_THREADS", .flag, default: "true",
+            "Whether one evaluation is spread over all cores; false: one thread. The graphs are the same."),
+        Setting(
+            "ENABLE_SIMD", .flag, default: "true",
+            "Whether instructions beyond the least processor of the architecture are used. The graphs are the same."),
     ]
-    static let settingPrefixes = ["LEASE_", "REPLICA_", "MEMORY_", "OBSERVATION_"]
+    static let settingPrefixes = ["LEASE_", "REPLICA_", "MEMORY_", "OBSERVATION_", "USE_", "ENABLE_"]
 
     static func assemble(_ host: ServiceHost) async throws -> ServiceAssembly {
         let settings = host.settings
+        EngineHardware.threads = settings.flag("USE_WORKER_THREADS") ? ProcessInfo.processInfo.activeProcessorCount : 1
+        EngineHardware.usesVectors = settings.flag("ENABLE_SIMD")
         let pool = host.database
         let address = settings.optionalText("REPLICA_ADDRESS") ?? "\(settings.httpHost):\(settings.httpPort)"
         let keeper = LeaseKeeper(

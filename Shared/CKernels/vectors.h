@@ -5,8 +5,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "variants.h"
+
 // One body, compiled for three instruction sets; the processor's own is chosen at load time.
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(UNDERCURRENT_PLAIN)
 #define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define CLONES

@@ -67,7 +67,12 @@ void kernel_lag_factors(
     const double *moments, ptrdiff_t length, ptrdiff_t window, ptrdiff_t lags, double scale, float *const *factors,
     ptrdiff_t stride, float *extremes);
 
-/// Whether this processor can run the two functions below; no other may.
+/// Whether kernels are chosen by what the processor can do (1, as at the start), or the plain ones of the architecture's least
+/// processor run (0). Sums in double are the same bits either way.
+void kernel_use_vectors(int isOn);
+int kernel_uses_vectors(void);
+
+/// Whether vectors are on and this processor can run the two functions below; no other may.
 int kernel_has_byte_products(void);
 
 /// C[i][j] = sum of the products of leader i and follower j over groups of four buckets, without the `skipped` first of

@@ -8,7 +8,7 @@ enum ScreenArithmetic {
     /// Rounded to bytes and summed exactly, where the processor has instructions for that.
     case bytes
 
-    static let fastest: ScreenArithmetic = kernel_has_byte_products() != 0 ? .bytes : .floats
+    static var fastest: ScreenArithmetic { kernel_has_byte_products() != 0 ? .bytes : .floats }
 }
 
 /// Some rows of a panel made ready for screening, bucket by bucket, so that a lag is only an offset. Rows that cannot be

@@ -56,13 +56,44 @@ struct PairScan {
         let columns = packed(others, by: Self.tileColumns)
         let height = blocks.map(\.width).max() ?? 0
         let width = max(pairsWithinRows ? height : 0, columns.map(\.width).max() ?? 0)
-        let screening = Screening(panel: self.panel, arithmetic: self.arithmetic, size: height * width)
+        var tiles: [Tile] = []
         for (index, block) in blocks.enumerated() {
             if pairsWithinRows {
-                self.take(screening.tile(block, block, isSquare: true))
-                for later in blocks[(index + 1)...] { self.take(screening.tile(block, later, isSquare: false)) }
+                tiles.append(Tile(rows: block, columns: block, isSquare: true))
+                tiles += blocks[(index + 1)...].map { Tile(rows: block, columns: $0, isSquare: false) }
             }
-            for column in columns { self.take(screening.tile(block, column, isSquare: false)) }
+            tiles += columns.map { Tile(rows: block, columns: $0, isSquare: false) }
+        }
+        self.screen(tiles, size: height * width)
+    }
+
+    private struct Tile {
+        let rows: PackedRows
+        let columns: PackedRows
+        let isSquare: Bool
+    }
+
+    /// Screens as many tiles at once as there are threads, each into memory of its own, and takes them in their order: so what
+    /// comes out does not depend on the threads.
+    private mutating func screen(_ tiles: [Tile], size: Int) {
+        let lanes = min(EngineHardware.threads, tiles.count)
+        guard lanes > 0 else { return }
+        let screenings = (0..<lanes).map { _ in
+            Screening(panel: self.panel, arithmetic: self.arithmetic, size: size)
+        }
+        var screened = [ScreenedTile?](repeating: nil, count: lanes)
+        for start in stride(from: 0, to: tiles.count, by: lanes) {
+            let count = min(lanes, tiles.count - start)
+            screened.withUnsafeMutableBufferPointer { results in
+                let results = results
+                EngineHardware.spread(count) { lane in
+                    let tile = tiles[start + lane]
+                    results[lane] = screenings[lane].tile(tile.rows, tile.columns, isSquare: tile.isSquare)
+                }
+            }
+            for tile in screened[..<count] {
+                if let tile { self.take(tile) }
+            }
         }
     }
 
