@@ -126,6 +126,7 @@ let package = Package(
         .testTarget(name: "ModelTests", dependencies: ["Model", crypto], swiftSettings: strict),
         .testTarget(
             name: "EngineTests", dependencies: ["Engine", "Model", "Recordings", "PlantedData", crypto],
+            exclude: ["Fuzz/Corpus"],
             swiftSettings: strict
         ),
         .testTarget(name: "RecordingsTests", dependencies: ["Recordings", "Model"], swiftSettings: strict),
@@ -180,9 +181,11 @@ let package = Package(
         .executableTarget(
             name: "Calibration", dependencies: ["Engine", "Model", "PlantedData"], path: "Tests/Calibration",
             swiftSettings: strict),
+        .target(name: "CAllocations", path: "Tests/CAllocations"),
         .executableTarget(
             name: "Benchmarks",
             dependencies: [
+                "CAllocations",
                 "Engine", "Model", "PlantedData", "Recordings", "GraphBuilder", "Postgres", "CLibpq", "TestSupport",
                 logging,
                 asyncHTTPClient, crypto, nioCore, nioHTTP1, nioSSL,
