@@ -33,7 +33,7 @@ enum DecisionBenchmarks {
     }
 
     /// Level compare over all edges, then one step of the episode machine.
-    private static func decide(
+    static func decide(
         _ statistics: [Double], bucket: Int, findings: [Finding], _ tracker: inout EpisodeTracker
     ) -> EpisodeChanges {
         var beyond: [Finding] = []
@@ -43,7 +43,7 @@ enum DecisionBenchmarks {
         return tracker.advance(to: Timestamp(milliseconds: Int64(bucket + 1) * 60_000), findings: beyond)
     }
 
-    private static func findings() -> [Finding] {
+    static func findings() -> [Finding] {
         (0..<Self.edges).map { edge in
             Finding(
                 kind: .correlationBreak, event: "event-\(edge % 10)", node: PathBenchmarks.node(edge),

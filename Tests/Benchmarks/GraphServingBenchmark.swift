@@ -19,11 +19,12 @@ enum GraphServingBenchmark {
         let filter = GraphFilter()
         func serve() throws -> Data {
             guard let entry = store.entry(graph.event) else { throw WrongAnswer(description: "the graph is gone") }
-            let tag = GraphIdentity.entityTag(id: entry.graph.id, filter: filter)
-            let key = GraphStore.BodyKey(entityTag: tag, revision: entry.revision)
-            if let body = store.body(key) { return body }
+            let key = GraphStore.BodyKey(graph: entry.graph.id, revision: entry.revision, filter: filter)
+            if let body = store.body(key) { return body.data }
             let body = try encoder.encode(filter.applied(to: entry.graph))
-            store.keep(body, for: key)
+            store.keep(
+                GraphStore.Body(
+                    entityTag: GraphIdentity.entityTag(id: entry.graph.id, filter: filter), data: body), for: key)
             return body
         }
         guard try serve() == plain, try serve() == plain else {

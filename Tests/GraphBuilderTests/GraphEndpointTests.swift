@@ -1,3 +1,4 @@
+import Engine
 import Foundation
 import HTTPTypes
 import Model
@@ -280,19 +281,21 @@ struct GraphEndpointTests {
 
 @Suite("Kept bodies")
 struct GraphStoreTests {
-    private static func key(_ number: Int) -> GraphStore.BodyKey { .init(entityTag: "\(number)", revision: 1) }
+    private static func key(_ number: Int) -> GraphStore.BodyKey {
+        .init(graph: "\(number)", revision: 1, filter: GraphFilter())
+    }
 
     @Test("the oldest bodies go when there is no room, a body too large for the store is not kept")
     func bounds() {
         let store = GraphStore(bodyLimit: 1_000)
-        store.keep(Data(count: 251), for: Self.key(0))
+        store.keep(.init(entityTag: "", data: Data(count: 251)), for: Self.key(0))
         #expect(store.body(Self.key(0)) == nil)
-        for number in 1...5 { store.keep(Data(count: 220), for: Self.key(number)) }
+        for number in 1...5 { store.keep(.init(entityTag: "", data: Data(count: 220)), for: Self.key(number)) }
         #expect(store.body(Self.key(1)) == nil)
         #expect((2...5).allSatisfy { store.body(Self.key($0)) != nil })
         #expect(store.bodyByteCount == 880)
         // What is there already counts once.
-        store.keep(Data(count: 220), for: Self.key(5))
+        store.keep(.init(entityTag: "", data: Data(count: 220)), for: Self.key(5))
         #expect(store.bodyByteCount == 880)
     }
 

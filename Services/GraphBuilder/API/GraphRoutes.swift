@@ -44,7 +44,9 @@ struct GraphRoutes: Sendable {
         // Only the evaluation in memory knows them. An answer without them is the plain one and has its tag: a tag stands for
         // the same bytes on every replica.
         if !found.isWarm { filter.includesRejected = false }
-        let tag = GraphIdentity.entityTag(id: found.graph.id, filter: filter)
+        let key = GraphStore.BodyKey(graph: found.graph.id, revision: found.revision, filter: filter)
+        let known = self.graphs.body(key)
+        let tag = known?.entityTag ?? GraphIdentity.entityTag(id: found.graph.id, filter: filter)
         var headers: HTTPFields = [.eTag: tag, .age: String(Int(found.ageSeconds)), .cacheControl: "no-cache"]
         if let name = Self.sourceHeader { headers[name] = found.isWarm ? "warm" : "cold" }
         if let name = Self.revisionHeader { headers[name] = String(found.revision) }
@@ -52,14 +54,13 @@ struct GraphRoutes: Sendable {
             return Response(status: .notModified, headers: headers)
         }
         headers[.contentType] = "application/json"
-        let key = GraphStore.BodyKey(entityTag: tag, revision: found.revision)
         let body: Data
-        if let known = self.graphs.body(key) {
-            body = known
+        if let known {
+            body = known.data
         } else {
             let rejected = filter.includesRejected ? await self.engine.rejected(event) : nil
             body = try GraphDocument(found.graph, filter: filter, rejected: rejected).encoded()
-            self.graphs.keep(body, for: key)
+            self.graphs.keep(GraphStore.Body(entityTag: tag, data: body), for: key)
         }
         headers[.contentLength] = String(body.count)
         return Response(status: .ok, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: body)))

@@ -1,3 +1,4 @@
+import Engine
 import Foundation
 import Model
 import Synchronization
@@ -20,15 +21,22 @@ final class GraphStore: Sendable {
         /// Newest revision of each shard that was published here, and since when the database is known to have a newer one.
         var revisions: [Shard: Int64] = [:]
         var behindSince: [Shard: ContinuousClock.Instant] = [:]
-        var bodies: [BodyKey: Data] = [:]
+        var bodies: [BodyKey: Body] = [:]
         var bodyOrder: [BodyKey] = []
         var bodyBytes = 0
     }
 
-    /// Names one encoded body.
+    /// Names one encoded body: a graph and what a reader wants to see of it.
     struct BodyKey: Hashable, Sendable {
-        var entityTag: String
+        /// Its id.
+        var graph: String
         var revision: Int64
+        var filter: GraphFilter
+    }
+
+    struct Body: Sendable {
+        var entityTag: String
+        var data: Data
     }
 
     private let state = Mutex(State())
@@ -87,18 +95,20 @@ final class GraphStore: Sendable {
         }
     }
 
-    func body(_ key: BodyKey) -> Data? { self.state.withLock { $0.bodies[key] } }
+    func body(_ key: BodyKey) -> Body? { self.state.withLock { $0.bodies[key] } }
 
-    func keep(_ body: Data, for key: BodyKey) {
-        guard body.count <= self.bodyLimit / 4 else { return }
+    func keep(_ body: Body, for key: BodyKey) {
+        guard body.data.count <= self.bodyLimit / 4 else { return }
         self.state.withLock { state in
             guard state.bodies[key] == nil else { return }
             state.bodies[key] = body
             state.bodyOrder.append(key)
-            state.bodyBytes += body.count
+            state.bodyBytes += body.data.count
             var dropped = 0
             while state.bodyBytes > self.bodyLimit, dropped < state.bodyOrder.count {
-                if let old = state.bodies.removeValue(forKey: state.bodyOrder[dropped]) { state.bodyBytes -= old.count }
+                if let old = state.bodies.removeValue(forKey: state.bodyOrder[dropped]) {
+                    state.bodyBytes -= old.data.count
+                }
                 dropped += 1
             }
             state.bodyOrder.removeFirst(dropped)
