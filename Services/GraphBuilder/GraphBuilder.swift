@@ -1,3 +1,4 @@
+import Dispatch
 import Engine
 import Foundation
 import Hummingbird
@@ -37,7 +38,8 @@ enum GraphBuilder: ServiceDefinition {
 
     static func assemble(_ host: ServiceHost) async throws -> ServiceAssembly {
         let settings = host.settings
-        EngineHardware.threads = settings.flag("USE_WORKER_THREADS") ? ProcessInfo.processInfo.activeProcessorCount : 1
+        let threads = settings.flag("USE_WORKER_THREADS") ? ProcessInfo.processInfo.activeProcessorCount : 1
+        EngineHardware.useThreads(threads) { DispatchQueue.concurrentPerform(iterations: $0, execute: $1) }
         EngineHardware.usesVectors = settings.flag("ENABLE_SIMD")
         let pool = host.database
         let address = settings.optionalText("REPLICA_ADDRESS") ?? "\(settings.httpHost):\(settings.httpPort)"

@@ -1,5 +1,4 @@
 import CKernels
-import Dispatch
 import Synchronization
 
 /// What of the machine the engine may use: set once at the start. It changes the time an evaluation takes, never its outcome,
@@ -8,12 +7,27 @@ public enum EngineHardware {
     /// Threads of one evaluation at most.
     public static let threadLimit = 64
 
-    private static let threadCount = Atomic<Int>(1)
+    /// Calls a body with 0 ..< count, on several threads at once, and returns after the last call.
+    public typealias Spread = @Sendable (_ count: Int, _ body: (Int) -> Void) -> Void
 
-    /// Threads that screening is spread over, 1 ... ``threadLimit``; others are taken as the nearest of these.
-    public static var threads: Int {
-        get { self.threadCount.load(ordering: .relaxed) }
-        set { self.threadCount.store(min(self.threadLimit, max(1, newValue)), ordering: .relaxed) }
+    private struct Threads {
+        var count = 1
+        var spread: Spread?
+    }
+
+    private static let threading = Mutex(Threads())
+
+    /// Threads that screening is spread over.
+    public static var threads: Int { self.threading.withLock { $0.count } }
+
+    /// Spreads screening over threads.
+    ///
+    /// - Parameters:
+    ///   - count: 1 ... ``threadLimit``; any other is taken as the nearest of these.
+    ///   - spread: threads are the caller's to make.
+    public static func useThreads(_ count: Int, _ spread: @escaping Spread) {
+        let count = min(self.threadLimit, max(1, count))
+        self.threading.withLock { $0 = Threads(count: count, spread: spread) }
     }
 
     /// Whether kernels are chosen by what the processor can do; else those of the architecture's least processor run.
@@ -22,21 +36,12 @@ public enum EngineHardware {
         set { kernel_use_vectors(newValue ? 1 : 0) }
     }
 
-    /// Calls `body` with 0 ..< count on several threads at once and returns after the last call. Calls must not touch what
-    /// another changes.
+    /// Calls must not touch what another changes.
     static func spread(_ count: Int, _ body: (Int) -> Void) {
-        guard count > 1 else {
-            if count == 1 { body(0) }
-            return
+        if count > 1, let spread = self.threading.withLock({ $0.spread }) {
+            spread(count, body)
+        } else {
+            for index in 0..<count { body(index) }
         }
-        withoutActuallyEscaping(body) { body in
-            let calls = Calls(body: body)
-            DispatchQueue.concurrentPerform(iterations: count) { calls.body($0) }
-        }
-    }
-
-    // All calls end before `spread` returns, and by its contract they share nothing that changes.
-    private struct Calls: @unchecked Sendable {
-        let body: (Int) -> Void
     }
 }

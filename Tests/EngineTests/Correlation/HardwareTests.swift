@@ -1,10 +1,11 @@
+import Dispatch
 import Engine
 import Model
 import PlantedData
 import Testing
 
 /// The two switches belong to the process, and other suites may run beside: nobody's numbers depend on them.
-@Suite("Threads and instruction sets")
+@Suite("Threads and instruction sets", .serialized)
 struct HardwareTests {
     /// Follows two drivers, noise with memory, a large offset, a constant, gaps: enough nodes for several tiles.
     private static func block(nodes: Int, seed: UInt64) -> SeriesBlock {
@@ -28,20 +29,24 @@ struct HardwareTests {
         return PlantedSeries.block(rows)
     }
 
+    private static func use(_ threads: Int, _ usesVectors: Bool) {
+        EngineHardware.useThreads(threads) { DispatchQueue.concurrentPerform(iterations: $0, execute: $1) }
+        EngineHardware.usesVectors = usesVectors
+    }
+
     @Test("any number of threads, vectors or none: the same graphs to the last digit", arguments: [1, 2] as [UInt64])
     func equal(seed: UInt64) throws {
-        let (threads, usesVectors) = (EngineHardware.threads, EngineHardware.usesVectors)
-        defer { (EngineHardware.threads, EngineHardware.usesVectors) = (threads, usesVectors) }
+        defer { Self.use(1, true) }
         var input = EvaluationInput(
             domain: "d", block: Self.block(nodes: seed == 2 ? 140 : 330, seed: seed),
             shape: WindowShape(present: 40, baseline: 120, lag: 4), events: (0..<6).map { "e\($0)" })
         input.includesRejected = seed == 2
         func results() -> [EventEvaluation] { Evaluation.evaluate(input) }
-        (EngineHardware.threads, EngineHardware.usesVectors) = (1, true)
+        Self.use(1, true)
         let plain = results()
         #expect(plain.flatMap(\.accepted).count > 100)
         for (threads, usesVectors) in [(1, false), (3, true), (2, false), (64, true)] {
-            (EngineHardware.threads, EngineHardware.usesVectors) = (threads, usesVectors)
+            Self.use(threads, usesVectors)
             #expect(EngineHardware.threads == threads && EngineHardware.usesVectors == usesVectors)
             for (one, other) in zip(results(), plain) {
                 #expect(one.layers == other.layers && one.accepted == other.accepted && one.rejected == other.rejected)
@@ -51,11 +56,10 @@ struct HardwareTests {
 
     @Test("a number of threads out of range is taken as the nearest one in it")
     func range() {
-        let threads = EngineHardware.threads
-        defer { EngineHardware.threads = threads }
-        EngineHardware.threads = 0
+        defer { Self.use(1, true) }
+        Self.use(0, true)
         #expect(EngineHardware.threads == 1)
-        EngineHardware.threads = 1_000
+        Self.use(1_000, true)
         #expect(EngineHardware.threads == EngineHardware.threadLimit)
     }
 }
