@@ -8,7 +8,7 @@ public enum EngineHardware {
     public static let threadLimit = 64
 
     /// Calls a body with 0 ..< count, on several threads at once, and returns after the last call.
-    public typealias Spread = @Sendable (_ count: Int, _ body: (Int) -> Void) -> Void
+    public typealias Spread = @Sendable (_ count: Int, _ body: @Sendable (Int) -> Void) -> Void
 
     private struct Threads {
         var count = 1
@@ -38,10 +38,18 @@ public enum EngineHardware {
 
     /// Calls must not touch what another changes.
     static func spread(_ count: Int, _ body: (Int) -> Void) {
-        if count > 1, let spread = self.threading.withLock({ $0.spread }) {
-            spread(count, body)
-        } else {
+        guard count > 1, let spread = self.threading.withLock({ $0.spread }) else {
             for index in 0..<count { body(index) }
+            return
         }
+        withoutActuallyEscaping(body) { body in
+            let calls = Calls(body: body)
+            spread(count) { calls.body($0) }
+        }
+    }
+
+    // All calls end before `spread` returns, and by its contract they share nothing that changes.
+    private struct Calls: @unchecked Sendable {
+        let body: (Int) -> Void
     }
 }
