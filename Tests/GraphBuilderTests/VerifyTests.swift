@@ -40,7 +40,7 @@ struct VerifyTests {
         VerifyCommand.report(id, try await GraphVerifier(pool: pool).verify(id)).code
     }
 
-    @Test("every graph of a run verifies, those that were replaced since included", .timeLimit(.minutes(5)))
+    @Test("every current graph of a run verifies", .timeLimit(.minutes(5)))
     func runVerifies() async throws {
         try await TestDatabase.with { database in
             try await database.withPool { pool in

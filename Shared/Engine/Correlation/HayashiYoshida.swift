@@ -76,7 +76,8 @@ public enum HayashiYoshida {
         let lags = options.lags
         let curve = lags.map { blocks.contributions(first, second, lag: $0) }
         let scale = (blocks.firstVariation.reduce(0, +) * blocks.secondVariation.reduce(0, +)).squareRoot()
-        guard scale > 0 else { return nil }
+        // Values whose squares are beyond what Double holds give no estimate.
+        guard scale > 0, scale.isFinite else { return nil }
         let rhos = curve.map { Self.clamped($0.reduce(0, +) / scale).roundedToNine }
         let peak = Self.largest(rhos, lags)
         let sample = self.bootstrap(curve, blocks, peak, lags, options)
@@ -84,6 +85,7 @@ public enum HayashiYoshida {
         guard deviation > 0 else { return nil }
         let p = erfc(abs(rhos[peak]) / deviation / 2.0.squareRoot())
         let ratio = blocks.secondVariation.reduce(0, +) / blocks.firstVariation.reduce(0, +)
+        guard ratio.isFinite else { return nil }
         let sorted = (sample.rhos.sorted(), sample.lags.sorted().map(Double.init))
         return Estimate(
             rho: rhos[peak], rhoAtZero: rhos[lags.count / 2], lagMs: lags[peak],
@@ -112,7 +114,7 @@ public enum HayashiYoshida {
             let moved = second.rotated(by: shift, span: span)
             guard let blocks = TickBlocks(first, moved, .max) else { continue }
             let scale = (blocks.firstVariation.reduce(0, +) * blocks.secondVariation.reduce(0, +)).squareRoot()
-            guard scale > 0 else { continue }
+            guard scale > 0, scale.isFinite else { continue }
             largest.append(
                 lags.reduce(0) { top, lag in
                     max(top, abs(blocks.contributions(first, moved, lag: lag).reduce(0, +)) / scale)
