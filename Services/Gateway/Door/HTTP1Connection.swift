@@ -171,12 +171,8 @@ final class HTTP1Connection: ChannelDuplexHandler, ClientSide {
     func send(piece: ByteBuffer) {
         guard let context, piece.readableBytes > 0 else { return }
         if self.isChunked {
-            var size = ByteBuffer()
-            size.writeString(String(piece.readableBytes, radix: 16))
-            size.writeStaticString("\r\n")
-            context.write(self.wrapOutboundOut(size), promise: nil)
-            context.write(self.wrapOutboundOut(piece), promise: nil)
-            context.writeAndFlush(self.wrapOutboundOut(ByteBuffer(staticString: "\r\n")), promise: nil)
+            ChunkFraming.frame(piece) { context.write(self.wrapOutboundOut($0), promise: nil) }
+            context.flush()
         } else {
             context.writeAndFlush(self.wrapOutboundOut(piece), promise: nil)
         }
@@ -184,7 +180,7 @@ final class HTTP1Connection: ChannelDuplexHandler, ClientSide {
 
     func finish() {
         guard let context, self.isChunked else { return }
-        context.writeAndFlush(self.wrapOutboundOut(ByteBuffer(staticString: "0\r\n\r\n")), promise: nil)
+        context.writeAndFlush(self.wrapOutboundOut(ChunkFraming.last), promise: nil)
     }
 
     func cutOff() {

@@ -83,21 +83,15 @@ final class UpstreamConnection: ChannelDuplexHandler {
     }
 
     private func write(piece: ByteBuffer, context: ChannelHandlerContext) {
-        guard piece.readableBytes > 0 else { return }
-        guard self.isChunked else {
+        if self.isChunked {
+            ChunkFraming.frame(piece) { context.write(self.wrapOutboundOut($0), promise: nil) }
+        } else if piece.readableBytes > 0 {
             context.write(self.wrapOutboundOut(piece), promise: nil)
-            return
         }
-        var size = ByteBuffer()
-        size.writeString(String(piece.readableBytes, radix: 16))
-        size.writeStaticString("\r\n")
-        context.write(self.wrapOutboundOut(size), promise: nil)
-        context.write(self.wrapOutboundOut(piece), promise: nil)
-        context.write(self.wrapOutboundOut(ByteBuffer(staticString: "\r\n")), promise: nil)
     }
 
     private func writeLastChunk(_ context: ChannelHandlerContext) {
-        context.write(self.wrapOutboundOut(ByteBuffer(staticString: "0\r\n\r\n")), promise: nil)
+        context.write(self.wrapOutboundOut(ChunkFraming.last), promise: nil)
     }
 
     // MARK: - Receiving

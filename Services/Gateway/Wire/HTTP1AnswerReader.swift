@@ -19,10 +19,7 @@ struct HTTP1AnswerReader: Sendable {
 
     private enum State: Sendable {
         case head
-        case length(Int)
-        case chunks(ChunkReader)
-        case untilClose
-        case end
+        case body(BodyReader)
         case refused
     }
 
@@ -38,19 +35,14 @@ struct HTTP1AnswerReader: Sendable {
     var isBetweenAnswers: Bool { if case .head = self.state { true } else { false } }
 
     /// Whether the end of the connection is the end of the answer.
-    var endsWithConnection: Bool { if case .untilClose = self.state { true } else { false } }
+    var endsWithConnection: Bool { if case .body(let body) = self.state { body.endsWithConnection } else { false } }
 
     mutating func next(_ buffer: inout ByteBuffer) -> Event? {
         switch self.state {
         case .head: return self.head(&buffer)
-        case .length(let left):
-            guard let piece = buffer.readSlice(length: min(left, buffer.readableBytes)), piece.readableBytes > 0
-            else { return nil }
-            self.state = piece.readableBytes == left ? .end : .length(left - piece.readableBytes)
-            return .body(piece)
-        case .chunks(var reader):
-            let step = reader.next(&buffer)
-            self.state = .chunks(reader)
+        case .body(var body):
+            let step = body.next(&buffer)
+            self.state = .body(body)
             switch step {
             case .more: return nil
             case .data(let piece): return .body(piece)
@@ -59,14 +51,6 @@ struct HTTP1AnswerReader: Sendable {
                 return .end
             case .refused: return self.refuse()
             }
-        case .untilClose:
-            guard let piece = buffer.readSlice(length: buffer.readableBytes), piece.readableBytes > 0 else {
-                return nil
-            }
-            return .body(piece)
-        case .end:
-            self.state = .head
-            return .end
         case .refused: return nil
         }
     }
@@ -102,19 +86,19 @@ struct HTTP1AnswerReader: Sendable {
         var length: Int?
         if !ResponsePolicy.hasBody(status: status) {
             length = 0
-            self.state = .end
+            self.state = .body(BodyReader(length: 0))
         } else if fields.has(.transferEncoding) {
             guard !fields.has(.contentLength), fields.values(.transferEncoding).map({ $0.lowercased() }) == ["chunked"]
             else { return self.refuse() }
-            self.state = .chunks(ChunkReader())
+            self.state = .body(.chunked)
         } else if fields.has(.contentLength) {
             let lengths = fields.values(.contentLength)
             guard lengths.count == 1, let declared = HTTPBytes.length(lengths[0]) else { return self.refuse() }
             length = declared
-            self.state = declared == 0 ? .end : .length(declared)
+            self.state = .body(BodyReader(length: declared))
         } else {
             self.isKeepAlive = false
-            self.state = .untilClose
+            self.state = .body(.untilClose)
         }
         return .head(AnswerHead(status: status, fields: fields, length: length))
     }

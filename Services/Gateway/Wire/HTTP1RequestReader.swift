@@ -15,9 +15,7 @@ struct HTTP1RequestReader: Sendable {
 
     private enum State: Sendable {
         case head
-        case length(Int)
-        case chunks(ChunkReader)
-        case end
+        case body(BodyReader)
         case refused
     }
 
@@ -33,11 +31,7 @@ struct HTTP1RequestReader: Sendable {
 
     /// Whether the rest of the current request lies in `buffer` already.
     func isRestAtHand(_ buffer: ByteBuffer) -> Bool {
-        switch self.state {
-        case .end: true
-        case .length(let left): buffer.readableBytes >= left
-        case .chunks, .head, .refused: false
-        }
+        if case .body(let body) = self.state { body.isRestAtHand(buffer) } else { false }
     }
 
     /// The next event of `buffer`; nil when more must come in first.
@@ -45,14 +39,9 @@ struct HTTP1RequestReader: Sendable {
         switch self.state {
         case .head:
             return self.head(&buffer)
-        case .length(let left):
-            guard let piece = buffer.readSlice(length: min(left, buffer.readableBytes)), piece.readableBytes > 0
-            else { return nil }
-            self.state = piece.readableBytes == left ? .end : .length(left - piece.readableBytes)
-            return .body(piece)
-        case .chunks(var reader):
-            let step = reader.next(&buffer)
-            self.state = .chunks(reader)
+        case .body(var body):
+            let step = body.next(&buffer)
+            self.state = .body(body)
             switch step {
             case .more: return nil
             case .data(let piece): return .body(piece)
@@ -61,9 +50,6 @@ struct HTTP1RequestReader: Sendable {
                 return .end
             case .refused: return self.refuse(.malformed("the chunks of the body are not well formed"))
             }
-        case .end:
-            self.state = .head
-            return .end
         case .refused:
             return nil
         }
@@ -100,9 +86,9 @@ struct HTTP1RequestReader: Sendable {
         do throws(HeadRefusal) {
             let head = try Self.parse(bytes, headerLimit: self.headerLimit)
             switch head.framing {
-            case .none, .open: self.state = .end
-            case .length(let length): self.state = length == 0 ? .end : .length(length)
-            case .chunked: self.state = .chunks(ChunkReader())
+            case .none, .open: self.state = .body(BodyReader(length: 0))
+            case .length(let length): self.state = .body(BodyReader(length: length))
+            case .chunked: self.state = .body(.chunked)
             }
             return .head(head)
         } catch {
