@@ -101,7 +101,8 @@ enum StatementBenchmarks {
                             try await pool.pipelined(statement, [.int64(id), 0.5])
                             return
                         }
-                        let value = try await pool.pipelined(statement, [.int64(id)])[0].decode(Double.self, at: 0)
+                        let value = try await pool.pipelined(statement, [.int64(id)], isReadOnly: true)[0].decode(
+                            Double.self, at: 0)
                         guard value == Double(id) * 0.5 else {
                             throw WrongAnswer(description: "the pool read \(value)")
                         }

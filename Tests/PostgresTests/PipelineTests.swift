@@ -66,6 +66,91 @@ struct PipelineTests {
         return right
     }
 
+    @Test("reads that go together: one that fails, is cancelled or runs out of time takes nothing from the others")
+    func readsTogether() async throws {
+        try await TestDatabase.with(migrated: false) { database in
+            var settings = Self.settings
+            settings.maximum = 1
+            try await database.withPool(settings) { pool in
+                let right = await withTaskGroup(of: Int.self) { group in
+                    for caller in 0..<40 { group.addTask { await Self.read(pool, caller) } }
+                    return await group.reduce(0, +)
+                }
+                #expect(right == 40 * 50)
+                while pool.status.inUse > 0 { try await Task.sleep(for: .milliseconds(5)) }
+            }
+        }
+    }
+
+    /// - Returns: how many of 50 reads ended as they should.
+    private static func read(_ pool: PostgresPool, _ caller: Int) async -> Int {
+        var right = 0
+        for turn in 0..<50 {
+            let number = Int64(caller * 1_000 + turn)
+            do {
+                switch (caller + turn) % 16 {
+                case 0:
+                    do {
+                        try await pool.pipelined("SELECT 1 / ($1::bigint - $1)", [.int64(number)], isReadOnly: true)
+                    } catch let error as PostgresError where error.sqlState == "22012" { right += 1 }
+                case 1:
+                    let task = Task {
+                        try await pool.pipelined("SELECT $1::bigint", [.int64(number)], isReadOnly: true)
+                    }
+                    task.cancel()
+                    do { _ = try await task.value } catch let error as PostgresError where error.code == .cancelled {}
+                    right += 1
+                case 2:
+                    let deadline = ContinuousClock.now + .microseconds(turn * 20)
+                    do {
+                        try await pool.pipelined("SELECT pg_sleep(0.001)", deadline: deadline, isReadOnly: true)
+                    } catch let error as PostgresError where error.code == .timeout || error.code == .overloaded {}
+                    right += 1
+                case 3:
+                    // A text of its own each time is prepared within the group.
+                    let text = PostgresStatement(composed: "SELECT \(number)::bigint")
+                    if try await pool.pipelined(text, isReadOnly: true).column(Int64.self) == [number] { right += 1 }
+                default:
+                    let rows = try await pool.pipelined("SELECT $1::bigint", [.int64(number)], isReadOnly: true)
+                    if try rows.column(Int64.self) == [number] { right += 1 }
+                }
+            } catch {
+                Issue.record(error)
+            }
+        }
+        return right
+    }
+
+    @Test("reads that wait behind one that hangs obey their deadline, and a broken connection loses none of them")
+    func readsWaiting() async throws {
+        try await TestDatabase.with(migrated: false) { database in
+            var settings = Self.settings
+            settings.maximum = 1
+            try await database.withPool(settings) { pool in
+                let hanging = Task { try await pool.pipelined("SELECT pg_sleep(30)", isReadOnly: true) }
+                try await Task.sleep(for: .milliseconds(100))
+                let late = await #expect(throws: PostgresError.self) {
+                    try await pool.pipelined("SELECT 1", deadline: .now + .milliseconds(200), isReadOnly: true)
+                }
+                #expect(late?.code == .timeout)
+                let waiting = (0..<5).map { number in
+                    Task { try await pool.pipelined("SELECT $1::bigint", [.int64(number)], isReadOnly: true) }
+                }
+                try await Task.sleep(for: .milliseconds(100))
+                try await database.withConnection { connection in
+                    _ = try await connection.query(
+                        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                    )
+                }
+                let error = await #expect(throws: PostgresError.self) { _ = try await hanging.value }
+                #expect(error?.code == .connectionLost)
+                for (number, task) in waiting.enumerated() {
+                    #expect(try await task.value.column(Int64.self) == [Int64(number)])
+                }
+            }
+        }
+    }
+
     @Test("a slow statement is moved out of the way of one that cannot wait, and still gets its answer, once")
     func eviction() async throws {
         try await TestDatabase.with(migrated: false) { database in

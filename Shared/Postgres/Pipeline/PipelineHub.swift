@@ -12,7 +12,7 @@ final class PipelineHub: Sendable {
     }
 
     /// Statements under way on a lane before another lane is opened.
-    private static let depth = 8
+    private static let depth = 32
     private let state = Mutex(State())
     private let laneLimit: Int
     private let queueLimit: Int

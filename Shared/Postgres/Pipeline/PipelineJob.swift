@@ -6,6 +6,8 @@ final class PipelineJob: Sendable {
         case done(Result<PostgresRows, PostgresError>)
         /// Nothing of the statement remains on the server and its caller is not to blame: it is to run on a connection of its own.
         case runAlone
+        /// The server has not seen it.
+        case notRun
     }
 
     private enum Place {
@@ -23,15 +25,18 @@ final class PipelineJob: Sendable {
     let key: StatementCache.Key
     let parameters: EncodedParameters
     let deadline: ContinuousClock.Instant?
+    /// Whether it may share a transaction with others of its kind.
+    let isReadOnly: Bool
     private let state = Mutex(State())
     /// Apart from the state because a lane looks at it for everything under way; set with the state locked.
     private let stopRequested = Atomic<Bool>(false)
 
-    init(_ query: PostgresQuery, deadline: ContinuousClock.Instant?) {
+    init(_ query: PostgresQuery, deadline: ContinuousClock.Instant?, isReadOnly: Bool) {
         self.text = query.statement.text
         self.parameters = EncodedParameters(query.parameters)
         self.key = StatementCache.Key(text: query.statement.text, types: self.parameters.types)
         self.deadline = deadline
+        self.isReadOnly = isReadOnly
     }
 
     /// Before anything else is done with the job.

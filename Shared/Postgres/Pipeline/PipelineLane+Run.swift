@@ -95,14 +95,19 @@ extension PipelineLane {
             return turn
         }
         while !self.flights.isEmpty, PQisBusy(session.pointer) == 0 {
-            guard let result = PQgetResult(session.pointer) else { continue }
-            if self.take(result, session) { turn.answers.append(self.concludeHead()) }
+            let isConcluded =
+                if let result = PQgetResult(session.pointer) { self.take(result, session) } else { self.endCommand() }
+            if isConcluded { turn.answers.append(self.concludeHead()) }
             if session.isBroken { break }
         }
-        if !session.isBroken { turn.milliseconds = self.watchHead(session) }
+        if !session.isBroken {
+            self.dropPending(into: &turn.answers)
+            self.sendPending(session)
+            turn.milliseconds = self.watchHead(session)
+        }
         let left = session.isBroken ? -1 : PQflush(session.pointer)
         turn.isBroken = left < 0
-        turn.isDrained = !self.isOpen && self.flights.isEmpty
+        turn.isDrained = !self.isOpen && self.flights.isEmpty && self.pending.isEmpty
         turn.socket = pollfd(
             fd: PQsocket(session.pointer), events: Int16(left > 0 ? POLLIN | POLLOUT : POLLIN), revents: 0)
         return turn
@@ -125,20 +130,32 @@ extension PipelineLane {
             } else {
                 self.flights[0].rows = rows
             }
-        case PGRES_PIPELINE_ABORTED: PQclear(result)
+        case PGRES_PIPELINE_ABORTED:
+            self.forgetPreparation()
+            PQclear(result)
         case PGRES_COPY_IN, PGRES_COPY_OUT, PGRES_COPY_BOTH:
             PQclear(result)
             session.giveUp()
         default:
             let operation = Session.Operation(ticket: 0, deadline: nil, stopReason: self.flights[0].stopReason)
             if self.flights[0].failure == nil { self.flights[0].failure = session.failure(result, operation) }
-            if self.flights[0].preparing != nil {
-                self.flights[0].preparing = nil
-                self.preparing[self.flights[0].job.key] = nil
-            }
+            self.forgetPreparation()
             PQclear(result)
         }
         return false
+    }
+
+    /// The server did not prepare what the head asked for.
+    private func forgetPreparation() {
+        guard self.flights[0].preparing != nil else { return }
+        self.flights[0].preparing = nil
+        self.preparing[self.flights[0].job.key] = nil
+    }
+
+    /// - Returns: whether the head is complete: the last of a group only at the synchronisation point.
+    private func endCommand() -> Bool {
+        self.flights[0].commandsLeft -= 1
+        return self.flights[0].commandsLeft == 0 && !self.flights[0].endsGroup
     }
 
     private func concludeHead() -> Answer {
@@ -151,8 +168,8 @@ extension PipelineLane {
         // A statement that opened a transaction would take its successors into it.
         if let session = self.core.session, PQtransactionStatus(session.pointer) == PQTRANS_INTRANS { session.giveUp() }
         guard let failure = flight.failure else {
-            let missing = PostgresError(.connectionLost, detail: "the server's answer ended early")
-            return (flight.job, .done(flight.rows.map { .success($0) } ?? .failure(missing)))
+            // Without rows: skipped by the server because a read before it in its group failed.
+            return (flight.job, flight.rows.map { .done(.success($0)) } ?? .notRun)
         }
         let judged = self.core.judge(failure, of: flight.job.key)
         let isVictim = failure.sqlState == "57014" && flight.stopReason == nil && !self.cancels.isEmpty
@@ -160,6 +177,18 @@ extension PipelineLane {
             return (flight.job, .runAlone)
         }
         return (flight.job, .done(.failure(judged)))
+    }
+
+    /// Refuses reads that wait here and have no time left, or nobody who wants them.
+    private func dropPending(into answers: inout [Answer]) {
+        guard !self.pending.isEmpty, self.watchAt.map({ $0 <= ContinuousClock.now }) ?? true else { return }
+        let now = ContinuousClock.now
+        self.pending.removeAll { job in
+            guard job.isStopRequested || job.deadline.map({ $0 <= now }) ?? false else { return false }
+            let code: PostgresError.Code = job.isStopRequested ? .cancelled : .timeout
+            answers.append((job, .done(.failure(PostgresError(code, detail: "before it was sent")))))
+            return true
+        }
     }
 
     /// Stops the head when its time is over, or when somebody behind it cannot wait.
@@ -187,6 +216,9 @@ extension PipelineLane {
         var due = self.cancelAgainAt ?? now + Self.linger
         for flight in self.flights {
             if let deadline = flight.job.deadline, deadline > now { due = min(due, deadline) }
+        }
+        for job in self.pending {
+            if let deadline = job.deadline, deadline > now { due = min(due, deadline) }
         }
         self.watchAt = due
         return Session.milliseconds(until: due)
@@ -221,10 +253,12 @@ extension PipelineLane {
         self.isOpen = false
         let lost =
             self.core.session?.lost("pipeline") ?? PostgresError(.connectionLost, detail: "the connection is closed")
-        let flights = self.flights
+        let (flights, pending) = (self.flights, self.pending)
         self.flights = []
+        self.pending = []
         self.core.session = nil
         self.lock.unlock()
         for flight in flights { flight.job.fail(flight.failure ?? lost) }
+        for job in pending { job.finish(.notRun) }
     }
 }

@@ -4,8 +4,12 @@ import Foundation
 import Glibc
 import Synchronization
 
-/// A connection that many callers share: each sends its statement from its own thread, followed by a synchronisation point of its
-/// own, so that each is a transaction of its own; answers come in the same order and are read by the connection's thread.
+/// A connection that many callers share: each sends its statement from its own thread, followed by a synchronisation point, so that
+/// each is a transaction of its own; answers come in the same order and are read by the connection's thread.
+///
+/// Reads that meet a busy connection wait for what is under way and then go together, with one synchronisation point: both sides
+/// write to the socket, and wake each other, once for all of them. After a failed read the server skips the rest of its group;
+/// they come again, each for itself.
 ///
 /// The server cannot be told *which* statement to stop, only to stop what it does now. So only the statement at the head is ever
 /// stopped, and one that was hit by mistake left nothing behind and runs again, alone.
@@ -23,10 +27,14 @@ final class PipelineLane: @unchecked Sendable {
         var stopReason: PostgresError.Code?
         /// Stopped for the sake of those behind it.
         var isEvicted = false
+        /// A synchronisation point follows.
+        var endsGroup = true
+        /// Commands whose answers have not ended.
+        var commandsLeft = 1
     }
 
     /// Most statements under way at a time; more would only wait in the server's socket instead of in the queue.
-    static let window = 32
+    static let window = 64
 
     let connection: PostgresConnection
     let core: ConnectionCore
@@ -36,6 +44,8 @@ final class PipelineLane: @unchecked Sendable {
     let load = Atomic<Int>(0)
     let lock = NSLock()
     var flights: Deque<Flight> = []
+    /// Reads that go together once nothing is under way.
+    var pending: Deque<PipelineJob> = []
     /// Names prepared by statements that are under way.
     var preparing: [StatementCache.Key: String] = [:]
     var cancels: [CancelRequest] = []
@@ -51,49 +61,6 @@ final class PipelineLane: @unchecked Sendable {
         self.connection = connection
         self.core = connection.core
         self.signal = connection.signal
-    }
-
-    enum Sending { case sent, closed, finished }
-
-    /// Sends a statement from the caller's thread.
-    func send(_ job: PipelineJob) -> Sending {
-        self.lock.lock()
-        defer { self.lock.unlock() }
-        guard self.isOpen, let session = self.core.session, !session.isBroken else { return .closed }
-        // An idle connection that has something to say was mostly closed by the server; its thread is about to find out.
-        if self.flights.isEmpty, Session.hasPendingInput(PQsocket(session.pointer)) { return .closed }
-        guard job.markSent(on: self) else {
-            job.fail(PostgresError(.cancelled, detail: "before it was sent"))
-            return .finished
-        }
-        var flight = Flight(job: job)
-        do throws(PostgresError) {
-            if let name = self.core.statements.name(for: job.key) ?? self.preparing[job.key] {
-                try job.parameters.send(statement: name, isName: true, on: session)
-            } else if self.core.statements.limit == 0 {
-                try job.parameters.send(statement: job.text, isName: false, on: session)
-            } else {
-                let name = self.core.statements.newName()
-                let types = job.parameters.types
-                guard PQsendPrepare(session.pointer, name, job.text, CInt(types.count), types) == 1 else {
-                    throw session.lost("PQsendPrepare")
-                }
-                try job.parameters.send(statement: name, isName: true, on: session)
-                flight.preparing = name
-                self.preparing[job.key] = name
-            }
-            guard PQpipelineSync(session.pointer) == 1 else { throw session.lost("PQpipelineSync") }
-        } catch {
-            session.giveUp()
-            self.flights.append(flight)
-            self.wake()
-            return .sent
-        }
-        self.flights.append(flight)
-        if let deadline = job.deadline, let watchAt = self.watchAt, deadline < watchAt { self.watchAt = deadline }
-        // What the socket does not take now, and a deadline, are the connection's thread's business.
-        if PQflush(session.pointer) != 0 || job.deadline != nil && self.flights.count == 1 { self.wake() }
-        return .sent
     }
 
     /// Makes the connection's thread look at everything.

@@ -5,18 +5,34 @@ extension PostgresPool {
     /// For statements that take milliseconds at most; a long one holds up those behind it, until one of them runs out of
     /// time: then it is stopped, undone, and run again on a connection of its own. Everything else (transactions, COPY,
     /// settings, LISTEN) belongs into ``withConnection(deadline:_:)``.
+    ///
+    /// Statements that say they are read-only may share a transaction, which spares both sides most of their work under
+    /// load. What they write may be undone without a word, and an answer may come a little later, with those of its group.
     /// - Throws: as ``query(_:_:deadline:)``.
     @discardableResult
     public nonisolated(nonsending) func pipelined(
-        _ statement: PostgresStatement, _ parameters: [PostgresValue] = [], deadline: ContinuousClock.Instant? = nil
+        _ statement: PostgresStatement, _ parameters: [PostgresValue] = [], deadline: ContinuousClock.Instant? = nil,
+        isReadOnly: Bool = false
     ) async throws -> PostgresRows {
         try Task.checkCancellationAsPostgresError()
         let limit = PostgresDeadline.earliest(deadline)
         if let limit, limit <= ContinuousClock.now { throw PostgresError(.timeout, detail: "before it was sent") }
         let query = PostgresQuery(statement, parameters)
-        let job = PipelineJob(query, deadline: limit)
+        var outcome = await self.outcome(of: PipelineJob(query, deadline: limit, isReadOnly: isReadOnly))
+        // Another read in its group failed, or the connection broke before it was sent: now it goes for itself.
+        if case .notRun = outcome {
+            outcome = await self.outcome(of: PipelineJob(query, deadline: limit, isReadOnly: false))
+        }
+        switch outcome {
+        case .done(let result): return try result.get()
+        case .runAlone: return try await self.query(statement, parameters, deadline: deadline)
+        case .notRun: throw PostgresError(.connectionLost, detail: "the server's answer ended early")
+        }
+    }
+
+    private nonisolated(nonsending) func outcome(of job: PipelineJob) async -> PipelineJob.Outcome {
         let hub = self.hub
-        let outcome = await withTaskCancellationHandler {
+        return await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 job.expect(continuation)
                 if hub.submit(job) { self.enqueue(.openLane) }
@@ -25,10 +41,6 @@ extension PostgresPool {
             }
         } onCancel: {
             hub.cancel(job)
-        }
-        switch outcome {
-        case .done(let result): return try result.get()
-        case .runAlone: return try await self.query(statement, parameters, deadline: deadline)
         }
     }
 
