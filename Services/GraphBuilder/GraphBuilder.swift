@@ -28,13 +28,20 @@ enum GraphBuilder: ServiceDefinition {
             "OBSERVATION_RETENTION_DAYS", .integer(1...36_500), unit: "days", default: "400",
             "Observations are kept this long before the newest one of their domain, in event time."),
         Setting(
+            "SNAPSHOT_DIR", .text, "Folder of the snapshots that `graph-builder snapshot` makes; none: it makes none."),
+        Setting(
+            "RETENTION_DAYS", .integer(1...36_500), unit: "days", default: "7",
+            "Snapshots older than this are removed by `snapshot rotate`; the newest one stays."),
+        Setting(
             "USE_WORKER_THREADS", .flag, default: "true",
             "Whether one evaluation is spread over all cores; false: one thread. The graphs are the same."),
         Setting(
             "ENABLE_SIMD", .flag, default: "true",
             "Whether instructions beyond the least processor of the architecture are used. The graphs are the same."),
     ]
-    static let settingPrefixes = ["LEASE_", "REPLICA_", "MEMORY_", "OBSERVATION_", "USE_", "ENABLE_"]
+    static let settingPrefixes = [
+        "LEASE_", "REPLICA_", "MEMORY_", "OBSERVATION_", "USE_", "ENABLE_", "SNAPSHOT_", "RETENTION_",
+    ]
 
     static func assemble(_ host: ServiceHost) async throws -> ServiceAssembly {
         let settings = host.settings

@@ -3,6 +3,6 @@ import ServiceRuntime
 
 @main struct GraphBuilderCommand: AsyncParsableCommand {
     static let configuration = ServiceCommand<GraphBuilder>.configuration(adding: [
-        ReplayCommand.self, ReportCommand.self, VerifyCommand.self,
+        ReplayCommand.self, ReportCommand.self, VerifyCommand.self, SnapshotCommand.self,
     ])
 }

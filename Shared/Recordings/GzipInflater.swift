@@ -3,14 +3,14 @@ import CZlib
 /// Unpacks gzip data piece by piece; several members in a row count as one stream, as `gzip -d` reads them.
 ///
 /// Not Sendable: it belongs to the one reader that feeds it.
-final class GzipInflater {
-    enum Failure: Error { case corrupt }
+public final class GzipInflater {
+    public enum Failure: Error { case corrupt }
 
     private var stream = z_stream()
     /// Whether the data so far ends exactly at the end of a member.
-    private(set) var isComplete = true
+    public private(set) var isComplete = true
 
-    init() throws(Failure) {
+    public init() throws(Failure) {
         // 16 + 15: gzip wrapper, largest window.
         let status = inflateInit2_(&self.stream, 16 + MAX_WBITS, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size))
         guard status == Z_OK else { throw .corrupt }
@@ -20,7 +20,7 @@ final class GzipInflater {
 
     /// Unpacks all of `input` and appends it to `output`. The caller bounds memory by feeding small pieces: deflate grows
     /// data at most 1,032 times.
-    func inflate(_ input: [UInt8], into output: inout [UInt8]) throws(Failure) {
+    public func inflate(_ input: [UInt8], into output: inout [UInt8]) throws(Failure) {
         var consumed = 0
         var scratch = [UInt8](repeating: 0, count: 64 << 10)
         while consumed < input.count {

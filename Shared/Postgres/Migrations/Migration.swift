@@ -25,6 +25,7 @@ public struct Migration: Sendable, Hashable {
         Migration(number: 2, name: "log-horizon", embedded: PackageResources._002_log_horizon_sql),
         Migration(number: 3, name: "rate-leases", embedded: PackageResources._003_rate_leases_sql),
         Migration(number: 4, name: "graph-history", embedded: PackageResources._004_graph_history_sql),
+        Migration(number: 5, name: "snapshots", embedded: PackageResources._005_snapshots_sql),
     ]
 
     private init(number: Int, name: String, embedded bytes: [UInt8]) {
