@@ -54,7 +54,7 @@ enum GraphBuilder: ServiceDefinition {
             store: LeaseStore(
                 pool: pool, replica: UUID().uuidString.lowercased(), address: address,
                 validity: settings.seconds("LEASE_SECONDS")),
-            logger: host.logger)
+            logger: host.logger, metrics: LeaseMetrics(factory: host.metrics))
         let metrics = GraphBuilderMetrics(factory: host.metrics)
         let graphs = GraphStore(bodyLimit: settings.integer("MEMORY_CEILING_BYTES") / 32)
         let engine = EvaluationEngine(
@@ -70,7 +70,7 @@ enum GraphBuilder: ServiceDefinition {
                 lastSuccessfulBuild: service.lastSuccess, failover: "none")
         }
         let notifier = IngestNotifier(logger: host.logger)
-        let partitions = ObservationPartitions(logger: host.logger)
+        let partitions = ObservationPartitions(logger: host.logger, factory: host.metrics)
         let retention = RetentionService(
             retention: ObservationRetention(
                 pool: pool, partitions: partitions,

@@ -1,6 +1,7 @@
 import Metrics
 import Model
 import Synchronization
+import Telemetry
 
 /// The metrics of graph-builder, made once; labels never carry request data.
 struct GraphBuilderMetrics: Sendable {
@@ -16,6 +17,7 @@ struct GraphBuilderMetrics: Sendable {
     private let pendingBuckets: Gauge
     private let shards: Gauge
     private let lag: Gauge
+    private let memory: Gauge
     private let failureCount = FailureCount()
 
     private final class FailureCount: Sendable {
@@ -50,6 +52,7 @@ struct GraphBuilderMetrics: Sendable {
         self.pendingBuckets = Gauge(label: "graph_builder_pending_buckets", dimensions: [], factory: factory)
         self.shards = Gauge(label: "graph_builder_shards", dimensions: [], factory: factory)
         self.lag = Gauge(label: "graph_builder_evaluation_lag_seconds", dimensions: [], factory: factory)
+        self.memory = Gauge(label: "correlation_engine_memory_usage_bytes", dimensions: [], factory: factory)
     }
 
     func recordEvaluation(_ duration: Duration, layers: [LayerReport]) {
@@ -76,5 +79,7 @@ struct GraphBuilderMetrics: Sendable {
         self.pendingBuckets.record(pendingBuckets)
         self.shards.record(shards)
         self.lag.record(lagSeconds)
+        // Kept by name for dashboards of the system this replaces; process_resident_memory_bytes is the same figure.
+        self.memory.record(ProcessMetrics.current().residentBytes)
     }
 }

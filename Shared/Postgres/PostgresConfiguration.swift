@@ -5,6 +5,9 @@ public struct PostgresConfiguration: Sendable, Hashable {
     /// A libpq connection string: `postgres://user:password@host:5432/name?sslmode=verify-full`, several hosts with
     /// `target_session_attrs=read-write`, or `host=/run/postgresql dbname=undercurrent`. Secret.
     public var connectionString: String
+    /// The file that connection string came from: read again for each new connection, so that a password can be rotated. What cannot
+    /// be used there leaves the last text in force.
+    public var connectionStringFile: String?
     /// Shown by `pg_stat_activity`.
     public var applicationName: String
     public var pool: Pool
@@ -50,11 +53,13 @@ public struct PostgresConfiguration: Sendable, Hashable {
     }
 
     public init(
-        connectionString: String, applicationName: String = "undercurrent", pool: Pool = Pool(),
+        connectionString: String, connectionStringFile: String? = nil, applicationName: String = "undercurrent",
+        pool: Pool = Pool(),
         connectTimeout: Duration = .seconds(5), statementTimeout: Duration? = .seconds(30),
         preparedStatementLimit: Int = 256, usesTransactionPooler: Bool = false
     ) throws(PostgresError) {
         self.connectionString = connectionString
+        self.connectionStringFile = connectionStringFile
         self.applicationName = applicationName
         self.pool = pool
         self.connectTimeout = connectTimeout
@@ -80,6 +85,22 @@ public struct PostgresConfiguration: Sendable, Hashable {
         if let problem = ConnectionString.problem(self.connectionString) {
             throw PostgresError(.configuration, detail: "DATABASE_URL cannot be used: \(problem)")
         }
+    }
+
+    /// What the next connection is made with.
+    var currentConnectionString: String {
+        guard let path = self.connectionStringFile, let text = Self.connectionString(file: path),
+            ConnectionString.problem(text) == nil
+        else { return self.connectionString }
+        return text
+    }
+
+    /// The first line of a file that holds a connection string; nil when there is none.
+    public static func connectionString(file path: String) -> String? {
+        guard let data = FileManager.default.contents(atPath: path), data.count <= 16_384 else { return nil }
+        let line = String(decoding: data, as: UTF8.self).split(whereSeparator: \.isNewline).first
+        let text = line.map { $0.trimmingCharacters(in: .whitespaces) } ?? ""
+        return text.isEmpty ? nil : text
     }
 
     /// The connection string with any password replaced: for `print-config` and logs.

@@ -1,5 +1,6 @@
 import Foundation
 import Logging
+import Postgres
 import Testing
 
 @testable import ServiceRuntime
@@ -41,6 +42,22 @@ struct SettingsTests {
             #expect(settings.httpPort == 2 && settings.integer("HTTP_MAX_IN_FLIGHT") == 7)
             #expect(settings.logLevel == .debug && settings.flag("ENGINE_LEVEL"))
             #expect(settings.metricsPort == 9_081 && settings.shutdownGrace == .seconds(20))
+        }
+    }
+
+    @Test("the database's address may stand in a file of its own, but not in both places")
+    func addressFile() throws {
+        try self.withFile("  \(Self.url)\nsecond line\n") { path in
+            let settings = try self.load(["DATABASE_URL_FILE": path], url: nil)
+            #expect(settings.text("DATABASE_URL") == Self.url)
+            #expect(try settings.database().connectionStringFile == path)
+            #expect(!settings.rendered.contains("hunter2"))
+            #expect(
+                self.faults(["DATABASE_URL_FILE": path]) == ["DATABASE_URL and DATABASE_URL_FILE exclude each other"])
+        }
+        try self.withFile("\n") { path in
+            #expect(
+                self.faults(["DATABASE_URL_FILE": path], url: nil).first?.hasPrefix("DATABASE_URL is required") == true)
         }
     }
 

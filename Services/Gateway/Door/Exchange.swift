@@ -342,7 +342,7 @@ final class Exchange {
         self.trace.end(self.record, duration: now - self.startedAt)
         self.core.metrics.record(
             self.record, upstream: self.record.upstream == "-" ? nil : self.match?.route.upstream,
-            nanoseconds: now - self.startedAt)
+            work: self.match?.route.workClass, nanoseconds: now - self.startedAt)
         guard let client else { return }
         self.client = nil
         last(client)

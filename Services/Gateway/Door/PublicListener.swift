@@ -75,7 +75,9 @@ final class PublicListener: Service {
         let loop = bound.value
         let count = self.openCount.add(1, ordering: .relaxed).newValue
         self.core.metrics.connections.set(Double(count))
+        let handshake = HandshakeOutcome(metrics: self.core.metrics)
         channel.closeFuture.whenComplete { _ in
+            handshake.ended()
             let count = self.openCount.subtract(1, ordering: .relaxed).newValue
             self.core.metrics.connections.set(Double(count))
         }
@@ -89,6 +91,7 @@ final class PublicListener: Service {
         try pipeline.addHandler(
             ApplicationProtocolNegotiationHandler { result, channel in
                 channel.eventLoop.makeCompletedFuture {
+                    handshake.succeeded(speaksHTTP2: result == .negotiated("h2"))
                     if result == .negotiated("h2") {
                         try Self.speakHTTP2(on: channel, loop: bound, settings: settings)
                         boundConnection.value.speaksHTTP2(isQuiescing: bound.value.isQuiescing)
@@ -149,6 +152,7 @@ final class PublicListener: Service {
                 loop.eventLoop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { _ in
                     loop.value.checkConnections(now: MonotonicClock.nanoseconds())
                     core.load.measureMemory()
+                    core.metrics.sample(inFlight: core.inFlight, load: core.load, directory: core.directory)
                 }
             }
     }
@@ -162,6 +166,23 @@ final class PublicListener: Service {
         }
         let left = self.openCount.load(ordering: .relaxed)
         if left > 0 { self.logger.warning("connections cut off at the end", metadata: ["count": "\(left)"]) }
+    }
+}
+
+/// Counts one handshake once: as what it agreed on, or as failed when the connection ends before that.
+private final class HandshakeOutcome: Sendable {
+    private let metrics: GatewayMetrics
+    private let isKnown = Atomic<Bool>(false)
+
+    init(metrics: GatewayMetrics) { self.metrics = metrics }
+
+    func succeeded(speaksHTTP2: Bool) {
+        self.isKnown.store(true, ordering: .relaxed)
+        (speaksHTTP2 ? self.metrics.handshakes.http2 : self.metrics.handshakes.http1).increment()
+    }
+
+    func ended() {
+        if !self.isKnown.load(ordering: .relaxed) { self.metrics.handshakes.failed.increment() }
     }
 }
 

@@ -1,4 +1,5 @@
 import Logging
+import Metrics
 import Model
 import Postgres
 import ServiceLifecycle
@@ -18,10 +19,12 @@ final class LeaseKeeper: Service {
     let store: LeaseStore
     private let state: Mutex<State>
     private let logger: Logger
+    private let metrics: LeaseMetrics
     private let start = ContinuousClock.now
 
-    init(store: LeaseStore, logger: Logger) {
+    init(store: LeaseStore, logger: Logger, metrics: LeaseMetrics = LeaseMetrics()) {
         self.store = store
+        self.metrics = metrics
         self.logger = logger
         self.state = Mutex(State(machine: LeaseMachine(validity: store.validity)))
     }
@@ -51,6 +54,7 @@ final class LeaseKeeper: Service {
         self.state.withLock { state in
             for shard in shards { state.machine.dropped(shard, epoch: epochs[shard] ?? -1) }
         }
+        self.metrics.lost.increment(by: shards.count)
         self.logger.warning("lost shards", metadata: ["shards": "\(shards.map(\.rawValue).sorted())"])
     }
 
@@ -82,10 +86,12 @@ final class LeaseKeeper: Service {
                 return (plan, lost, releasing)
             }
             if !lost.isEmpty {
+                self.metrics.lost.increment(by: lost.count)
                 self.logger.warning("leases lost", metadata: ["shards": "\(lost.map(\.rawValue))"])
             }
             if let releasing {
                 try await self.store.release([releasing])
+                self.metrics.released.increment()
                 self.state.withLock { state in
                     if let epoch = state.machine.holdings[releasing]?.epoch {
                         state.machine.dropped(releasing, epoch: epoch)
@@ -97,6 +103,7 @@ final class LeaseKeeper: Service {
                 let granted = try await self.store.claim(plan.claim)
                 self.state.withLock { $0.machine.claimed(granted, sentAt: sentAt) }
                 if !granted.isEmpty {
+                    self.metrics.claimed.increment(by: granted.count)
                     self.logger.info("claimed shards", metadata: ["count": "\(granted.count)"])
                 }
             }
@@ -105,6 +112,7 @@ final class LeaseKeeper: Service {
                 state.failures += 1
                 return state.failures
             }
+            self.metrics.renewalFailures.increment()
             if failures == 1 || failures % 20 == 0 {
                 self.logger.error("cannot renew leases", metadata: ["error": "\(String(reflecting: error))"])
             }
@@ -119,6 +127,7 @@ final class LeaseKeeper: Service {
         }
         do {
             try await self.store.release(held)
+            self.metrics.released.increment(by: held.count)
             try await self.store.leave()
         } catch {
             // They expire by themselves.

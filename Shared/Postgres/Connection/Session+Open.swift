@@ -10,7 +10,8 @@ extension Session {
     static func open(
         _ configuration: PostgresConfiguration, signal: CancelSignal, operation: inout Operation
     ) throws(PostgresError) -> Session {
-        let list = HostList(configuration.connectionString)
+        let text = configuration.currentConnectionString
+        let list = HostList(text)
         var left = list.hosts.count * list.passes.count
         var failure = PostgresError(.unavailable, detail: "no host")
         for pass in list.passes {
@@ -24,7 +25,7 @@ extension Session {
                 }
                 left -= 1
                 do throws(PostgresError) {
-                    return try Self.open(configuration, settings, signal: signal, &attempt)
+                    return try Self.open(text, configuration.applicationName, settings, signal: signal, &attempt)
                 } catch {
                     if error.code == .cancelled || error.code == .forbidden { throw error }
                     failure = error
@@ -35,13 +36,13 @@ extension Session {
     }
 
     private static func open(
-        _ configuration: PostgresConfiguration, _ overrides: [(String, String)], signal: CancelSignal,
-        _ operation: inout Operation
+        _ connectionString: String, _ applicationName: String, _ overrides: [(String, String)],
+        signal: CancelSignal, _ operation: inout Operation
     ) throws(PostgresError) -> Session {
         let settings =
             [
-                ("dbname", configuration.connectionString),
-                ("fallback_application_name", configuration.applicationName),
+                ("dbname", connectionString),
+                ("fallback_application_name", applicationName),
                 ("client_encoding", "UTF8"),
             ] + overrides
         let names = settings.map { strdup($0.0) }

@@ -1,4 +1,5 @@
 import Logging
+import Metrics
 import Model
 import Synchronization
 
@@ -30,12 +31,24 @@ public final class ObservationPartitions: Sendable {
     /// Most partitions ever made: eleven years. More would slow the planner down, and are a sign of wrong times.
     public let limit: Int
     private let logger: Logger
+    private let made: Counter
+    private let failures: Counter
+    private let present: Gauge
+    private let room: Gauge
     /// Days known to have a partition.
     private let known = Mutex<Set<Day>>([])
 
-    public init(limit: Int = 4_000, logger: Logger = Logger(label: "partitions")) {
+    public init(
+        limit: Int = 4_000, logger: Logger = Logger(label: "partitions"),
+        factory: any MetricsFactory = MetricsSystem.factory
+    ) {
         self.limit = limit
         self.logger = logger
+        self.made = Counter(label: "observation_partitions_made_total", dimensions: [], factory: factory)
+        self.failures = Counter(label: "observation_partition_failures_total", dimensions: [], factory: factory)
+        self.present = Gauge(label: "observation_partitions", dimensions: [], factory: factory)
+        self.room = Gauge(label: "observation_partitions_room", dimensions: [], factory: factory)
+        self.room.record(limit)
     }
 
     /// Returns once every day has its partition; without a round trip when all are known.
@@ -48,10 +61,17 @@ public final class ObservationPartitions: Sendable {
         let ordered = unknown.sorted()
         for start in stride(from: 0, to: ordered.count, by: 64) {
             let slice = Set(ordered[start..<min(start + 64, ordered.count)])
-            let present = try await pool.withRetriedTransaction { connection in
-                try await self.make(slice, of: unknown, on: connection)
+            do {
+                let present = try await pool.withRetriedTransaction { connection in
+                    try await self.make(slice, of: unknown, on: connection)
+                }
+                self.known.withLock { $0.formUnion(present) }
+                self.present.record(present.count)
+                self.room.record(self.limit - present.count)
+            } catch {
+                self.failures.increment()
+                throw error
             }
-            self.known.withLock { $0.formUnion(present) }
         }
     }
 
@@ -71,6 +91,7 @@ public final class ObservationPartitions: Sendable {
             try await connection.runScript(Self.creation(of: day))
             try await connection.runScript(Self.attachment(of: day))
         }
+        self.made.increment(by: missing.count)
         self.logger.info("made partitions", metadata: ["first": "\(first.partition)", "count": "\(missing.count)"])
         return present.union(missing)
     }

@@ -28,12 +28,19 @@ public struct ServiceRunner<Definition: ServiceDefinition>: Sendable {
         MetricsSystem.bootstrap(registry)
         InstrumentationSystem.bootstrap(tracer)
         let logger = Logger(label: Definition.name)
+        Meter(
+            label: "undercurrent_build_info",
+            dimensions: [
+                ("service", Definition.name), ("version", BuildVersion.version), ("commit", BuildVersion.commit()),
+            ], factory: registry
+        ).set(1)
 
         let secrets = try self.secrets()
         let database = try PostgresPool(configuration: self.settings.database())
         let health = HealthMonitor(service: Definition.name, version: BuildVersion.version) {
             try await database.ping()
         }
+        health.add(SchemaCheck(database: database).check)
         let host = ServiceHost(
             settings: self.settings, logger: logger, metrics: registry, tracer: tracer, health: health,
             database: database, listener: ListenerAddress())

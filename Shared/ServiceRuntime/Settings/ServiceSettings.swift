@@ -67,7 +67,8 @@ public struct ServiceSettings: Sendable {
     /// DATABASE_URL with the pool's bounds.
     public func database() throws(PostgresError) -> PostgresConfiguration {
         try PostgresConfiguration(
-            connectionString: self.text("DATABASE_URL"), applicationName: self.service,
+            connectionString: self.text("DATABASE_URL"),
+            connectionStringFile: self.optionalText("DATABASE_URL_FILE"), applicationName: self.service,
             pool: PostgresConfiguration.Pool(
                 minimum: self.integer("DATABASE_POOL_MIN"), maximum: self.integer("DATABASE_POOL_MAX")))
     }

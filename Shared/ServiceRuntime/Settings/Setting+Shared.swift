@@ -32,6 +32,9 @@ extension Setting {
                 "DATABASE_URL", .text, isRequired: true, isSecret: true,
                 "PostgreSQL: `postgres://user:password@host:5432/name?sslmode=verify-full` or libpq keywords."),
             Setting(
+                "DATABASE_URL_FILE", .file,
+                "File with DATABASE_URL in its first line, instead of it; read again for each new connection."),
+            Setting(
                 "DATABASE_POOL_MIN", .integer(0...1_000), default: "1", "Connections kept open when idle."),
             Setting("DATABASE_POOL_MAX", .integer(1...1_000), default: "8", "Most connections."),
             Setting(

@@ -1,5 +1,6 @@
 import Configuration
 import Foundation
+import Postgres
 
 /// Reads and checks the configuration of one service: environment first, then the file named by CONFIG_FILE.
 ///
@@ -49,7 +50,12 @@ public struct SettingsLoader: Sendable {
         var given: Set<String> = []
         for setting in self.table {
             let key = ConfigKey(Self.components(setting.name))
-            if let text = reader.string(forKey: key, isSecret: setting.isSecret) {
+            let direct = reader.string(forKey: key, isSecret: setting.isSecret)
+            let path = setting.isSecret ? reader.string(forKey: Self.fileKey(setting)) : nil
+            if direct != nil, path != nil {
+                faults.append("\(setting.name) and \(setting.name)_FILE exclude each other")
+            }
+            if let text = direct ?? path.flatMap(PostgresConfiguration.connectionString(file:)) {
                 given.insert(setting.name)
                 guard let value = setting.normalized(text) else {
                     faults.append("\(setting.name) \(setting.rule)\(setting.shown(text))")
@@ -76,6 +82,11 @@ public struct SettingsLoader: Sendable {
             return
                 "\(pair.low) must be \(pair.mayEqual ? "at most" : "less than") \(pair.high), not \(low) with \(high)"
         }
+    }
+
+    /// `DATABASE_URL` may stand in the file named by `DATABASE_URL_FILE`.
+    private static func fileKey(_ setting: Setting) -> ConfigKey {
+        ConfigKey(Self.components(setting.name + "_FILE"))
     }
 
     private static func components(_ name: String) -> [String] {

@@ -3,6 +3,8 @@ import Foundation
 /// What the kernel says about this process, under the names Prometheus' own clients use. Zero where it says nothing.
 public struct ProcessMetrics: Sendable {
     public var residentBytes: Int = 0
+    /// What the process may take: the control group's limit, or the machine's memory where that is less.
+    public var memoryLimitBytes: Int = 0
     public var cpuSeconds: Double = 0
     public var openDescriptors: Int = 0
     /// Seconds since 1970.
@@ -19,6 +21,11 @@ public struct ProcessMetrics: Sendable {
         let ticksPerSecond = Double(sysconf(Int32(_SC_CLK_TCK)))
         let memory = words("/proc/self/statm")
         if memory.count > 1 { metrics.residentBytes = (Int(memory[1]) ?? 0) * pageBytes }
+        let limits = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
+        let meminfo = words("/proc/meminfo")
+        let machine = meminfo.count > 1 ? (Int(meminfo[1]) ?? 0) * 1_024 : 0
+        // Version 2 writes `max` for none, version 1 a number beyond any machine.
+        metrics.memoryLimitBytes = limits.compactMap { words($0).first.flatMap { Int($0) } }.reduce(machine, min)
         if let data = FileManager.default.contents(atPath: "/proc/self/stat") {
             let line = String(decoding: data, as: UTF8.self)
             // The command name may hold blanks; fields are counted after its closing bracket (field 3 first).
@@ -48,6 +55,10 @@ public struct ProcessMetrics: Sendable {
             + lines("process_open_fds", "gauge", "Open file descriptors.", Double(self.openDescriptors))
             + lines(
                 "process_resident_memory_bytes", "gauge", "Resident memory in bytes.", Double(self.residentBytes))
+            + lines(
+                "process_memory_limit_bytes", "gauge",
+                "Memory this process may take: limit of its control group, else memory of the machine, in bytes.",
+                Double(self.memoryLimitBytes))
             + lines(
                 "process_start_time_seconds", "gauge", "Start of the process since the Unix epoch in seconds.",
                 self.startSeconds)
