@@ -1,9 +1,9 @@
 # Two commands for people: `make run` and `make test`.
-.PHONY: help run test chaos bench bench-gateway accuracy calibration references lint clean
+.PHONY: help run test chaos bench bench-gateway accuracy calibration references k8s test-k8s lint clean
 .DEFAULT_GOAL := help
 
 help: ## Show the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Build, start everything, replay the samples, print the report; stays up until Ctrl-C (ONCE=1: ends after the report)
 	@scripts/run.sh
@@ -28,6 +28,12 @@ calibration: ## Check the engine's statistics on series whose truth is known (tw
 
 references: ## Compare the engine's statistics with scipy and statsmodels
 	@scripts/references.sh
+
+k8s: ## Make k8s/ and the chart's copies of monitoring/ anew
+	@scripts/k8s.sh
+
+test-k8s: ## Prove chart, manifests and monitoring (ONLY=REGEX: some; STATIC=1: without starting the services)
+	@scripts/test-k8s.sh
 
 lint: ## Check format and scripts
 	@scripts/lint.sh

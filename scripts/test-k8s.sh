@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# Proves images, chart, manifests and monitoring. Each check prints one line; one that cannot run prints NOT RUN and fails,
+# unless scripts/not-run-allowed.tsv gives a reason. ONLY=REGEX runs some; STATIC=1 leaves out those that start the services.
+set -euo pipefail
+# shellcheck source=scripts/lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+cd "$root"
+
+install_packages python3-venv shellcheck prometheus prometheus-alertmanager
+need_swift
+say "installing the checkers"
+python=$(python_with kubernetes -r Tests/Kubernetes/requirements.txt) || die "the checkers cannot be installed"
+tools=$(dirname "$python")
+say "building (release)"
+for product in "${products[@]}"; do
+    swift build -c release --product "$product" --quiet || die "the build of $product failed"
+done
+BINARIES=$(swift build -c release --show-bin-path)
+export BINARIES PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$root/scripts/kubernetes
+
+logs=.build/test-k8s
+mkdir -p "$logs"
+passed=0 failed=0 left_out=0
+
+# check NAME COMMAND...: 0 passed, 77 not run (the last line says why), anything else failed.
+check() {
+    local name=$1 log status=0 began=$SECONDS
+    shift
+    [[ -z ${ONLY:-} || $name =~ $ONLY ]] || return 0
+    log=$logs/${name// /-}.log
+    "$@" >"$log" 2>&1 </dev/null || status=$?
+    case $status in
+        0)
+            passed=$((passed + 1))
+            printf 'passed   %s: %s (%s s)\n' "$name" "$(tail -n 1 "$log")" $((SECONDS - began))
+            ;;
+        77)
+            printf 'NOT RUN  %s: %s\n' "$name" "$(tail -n 1 "$log")"
+            if cut -f1 scripts/not-run-allowed.tsv | grep -qxF "$name"; then left_out=$((left_out + 1)); else failed=$((failed + 1)); fi
+            ;;
+        *)
+            failed=$((failed + 1))
+            printf 'FAILED   %s (%s):\n' "$name" "$log"
+            tail -n 15 "$log" | sed 's/^/    /'
+            ;;
+    esac
+}
+
+# alone COMMAND...: in a network namespace with nothing but loopback.
+alone() { unshare -rn bash -c 'ip link set lo up && exec "$@"' alone "$@"; }
+
+lint_yaml() {
+    "$tools/yamllint" --strict .yamllint helm/undercurrent/Chart.yaml helm/undercurrent/values*.yaml k8s monitoring &&
+        echo "YAML is in order"
+}
+
+lint_scripts() { shellcheck -x .ci/run scripts/*.sh scripts/lib/*.sh scripts/kubernetes/*.sh && echo "shell scripts are in order"; }
+lint_images() { "$tools/hadolint" Dockerfile && echo "Dockerfile is in order"; }
+
+# overlays: what kubectl makes of each overlay is what Helm renders from the values of its name, object by object.
+overlays() {
+    local name
+    for name in staging production; do
+        "$tools/kubectl" kustomize "k8s/overlays/$name" >"$logs/$name.yaml" || return 1
+        "$python" Tests/Kubernetes/overlay.py "$name" "$logs/$name.yaml" || return 1
+    done
+    "$tools/kubectl" kustomize k8s/base >"$logs/base.yaml"
+}
+
+# Skips: no CPU limit, because throttling turns bursts into latency and requests already share the processor out; digests and
+# pull policy are the installer's choice (values `digest`, `image.pullPolicy`), the default is a fixed version.
+scan() {
+    local name
+    for name in base staging production; do
+        # Without a network it does not try to report to its makers.
+        alone "$tools/checkov" --quiet --compact --skip-download --framework kubernetes \
+            --skip-check CKV_K8S_11,CKV_K8S_43,CKV_K8S_15 -f "$logs/$name.yaml" || return 1
+    done
+    echo "no finding beside the three explained in scripts/test-k8s.sh"
+}
+
+check "derived files" "$python" scripts/kubernetes/generate.py --check
+check "yamllint" lint_yaml
+check "shellcheck" lint_scripts
+if [[ -e Dockerfile ]]; then check "hadolint" lint_images; fi
+check "chart" "$python" Tests/Kubernetes/render.py
+check "overlays" overlays
+check "checkov" scan
+
+printf '%s passed, %s failed, %s not run with a reason\n' "$passed" "$failed" "$left_out"
+((failed == 0))
