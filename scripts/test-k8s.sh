@@ -85,6 +85,7 @@ check "shellcheck" lint_scripts
 if [[ -e Dockerfile ]]; then check "hadolint" lint_images; fi
 check "chart" "$python" Tests/Kubernetes/render.py
 check "overlays" overlays
+check "monitoring" "$python" Tests/Kubernetes/monitoring.py
 check "checkov" scan
 
 printf '%s passed, %s failed, %s not run with a reason\n' "$passed" "$failed" "$left_out"
