@@ -139,8 +139,8 @@ let package = Package(
         .testTarget(
             name: "ServiceRuntimeTests",
             dependencies: [
-                "ServiceRuntime", "Telemetry", "Postgres", "Model", hummingbird, hummingbirdTesting, httpTypes,
-                configuration, logging, metrics, coreMetrics, serviceLifecycle, crypto, nioCore, yams,
+                "ServiceRuntime", "Telemetry", "Postgres", "Model", "TestSupport", hummingbird, hummingbirdTesting,
+                httpTypes, configuration, logging, metrics, coreMetrics, serviceLifecycle, crypto, nioCore, yams,
             ],
             swiftSettings: strict),
         .testTarget(

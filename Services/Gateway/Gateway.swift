@@ -6,11 +6,14 @@ import NIOCore
 import NIOPosix
 import Postgres
 import ServiceLifecycle
+import ServiceRuntime
 import Telemetry
 
 /// The gateway put together. Start its services in the order of ``services``.
 struct Gateway: Sendable {
+    let audit: AuditLog
     let directory: ServiceDirectory
+    let discovery: NameDiscovery
     let authority: APIKeyAuthority
     let tokens: JWTAuthority?
     let health: HealthCheck
@@ -47,6 +50,10 @@ struct Gateway: Sendable {
             pool: pool, directory: directory, client: client, activeRequests: { inFlight.count },
             isDraining: isDraining)
         let decisions = DecisionLog()
+        let auditStore = AuditStore(pool: pool, service: GatewayService.name)
+        let audit = AuditLog(
+            level: settings.audit.level, retentionDays: settings.audit.retentionDays, store: auditStore, logger: logger,
+            metrics: metrics)
         let core = DoorCore(
             settings: settings.door,
             gatekeeper: Gatekeeper(
@@ -59,11 +66,15 @@ struct Gateway: Sendable {
             directory: directory, mint: CallerTokenMint(secret: settings.callerTokenSecret),
             own: OwnRoutes(
                 health: health, keys: APIKeyRoutes(store: store, authority: authority, logger: logger),
-                decisions: decisions, openAPI: try OpenAPIDocument.json()),
-            metrics: GatewayMetrics(factory: metrics), inFlight: inFlight, decisions: decisions, tracer: tracer,
+                decisions: decisions, audit: AuditRoutes(store: auditStore, logger: logger),
+                openAPI: try OpenAPIDocument.json()),
+            metrics: GatewayMetrics(factory: metrics), inFlight: inFlight, decisions: decisions, audit: audit,
+            tracer: tracer,
             accessLog: accessLog,
             isDraining: isDraining, logger: logger)
+        self.audit = audit
         self.directory = directory
+        self.discovery = NameDiscovery(names: settings.names, directory: directory, logger: logger)
         self.authority = authority
         self.tokens = tokens
         self.health = health
@@ -81,9 +92,12 @@ struct Gateway: Sendable {
 
     /// In start order; they stop in reverse.
     var services: [any Service] {
-        var services: [any Service] = [UpstreamClientService(client: self.client), self.directory, self.certificates]
+        var services: [any Service] = [
+            UpstreamClientService(client: self.client), self.audit, self.directory, self.certificates,
+        ]
         if let tokens { services.append(tokens) }
         if let redirect { services.append(redirect) }
+        services.append(self.discovery)
         services.append(self.listener)
         return services
     }

@@ -14,7 +14,7 @@ enum GatewayService: ServiceDefinition {
 
     static let settingPrefixes = [
         "TLS_", "JWKS_", "JWT_", "RATE_LIMITER_", "STRANGER_LIMITER_", "UPSTREAM_", "REQUEST_", "HSTS_", "REDIRECT_",
-        "CORS_",
+        "CORS_", "AUDIT_", "ADMIN_",
     ]
 
     static let settings: [Setting] = [
@@ -54,6 +54,18 @@ enum GatewayService: ServiceDefinition {
         Setting(
             "MEMORY_CEILING_BYTES", .integer(64 << 20...1 << 40), unit: "bytes", default: String(1 << 30),
             "Resident memory from which work is refused, ingest at 90 % of it, computing at 95 %, reading at 100 %."),
+        Setting(
+            "AUDIT_LEVEL", .choice(AuditLevel.allCases.map(\.rawValue)), default: AuditLevel.changes.rawValue,
+            "What `audit_log` keeps: nothing, refusals and work on keys, changed settings too, or every request."),
+        Setting(
+            "AUDIT_RETENTION_DAYS", .integer(1...3_650), unit: "days", default: "7", "How long `audit_log` keeps it."),
+        Setting(
+            "ADMIN_PORT", .integer(0...65_535), default: "0",
+            "Port on 127.0.0.1, without TLS, that alone has the routes of the scope admin; 0: the public port has them."
+        ),
+        Setting(
+            "ADMIN_WRITES", .flag, default: "false",
+            "Whether that port also takes what changes something, not only reads."),
         Setting("JWT_ISSUER", .text, "The `iss` a token must have. Needed with JWKS_FILE or JWKS_URL."),
         Setting("JWT_AUDIENCE", .text, "The `aud` a token must have or contain. Needed with JWKS_FILE or JWKS_URL."),
         Setting("RATE_LIMITER_TOKENS", .integer(1...1_000_000), default: "1000", "Requests a caller may send at once."),
@@ -88,10 +100,11 @@ enum GatewayService: ServiceDefinition {
             "max-age of Strict-Transport-Security."),
         Setting(
             "UPSTREAM_GRAPH_BUILDER", .text,
-            "Base URLs of graph-builder, separated by commas, for as long as the table of replicas names none."),
+            "Base URLs of graph-builder, separated by commas, for as long as the table of replicas names none; `dns+http://name:port`: every address of the name."
+        ),
         Setting(
             "UPSTREAM_ANOMALY_PROPAGATION", .text,
-            "Base URLs of anomaly-propagation, separated by commas, for as long as the table of replicas names none."),
+            "Base URLs of anomaly-propagation, separated by commas; `dns+http://name:port`: every address of the name."),
     ]
 
     static func assemble(_ host: ServiceHost) async throws -> ServiceAssembly {
@@ -153,12 +166,15 @@ extension GatewaySettings {
         }
         let door = DoorSettings(settings, faults: &faults)
         var fallback: [Upstream: [String]] = [:]
+        var names: [Upstream: [ServiceName]] = [:]
         for (name, upstream) in [
             ("UPSTREAM_GRAPH_BUILDER", Upstream.graphBuilder),
             ("UPSTREAM_ANOMALY_PROPAGATION", .anomalyPropagation),
         ] {
             for part in settings.optionalText(name)?.split(separator: ",") ?? [] {
-                if let url = ShardMap.baseURL(String(part.trimmed)) {
+                if let name = ServiceName(String(part.trimmed)) {
+                    names[upstream, default: []].append(name)
+                } else if let url = ShardMap.baseURL(String(part.trimmed)) {
                     fallback[upstream, default: []].append(url)
                 } else {
                     faults.append("\(name) must be base URLs (http://host:port) separated by commas")
@@ -181,7 +197,11 @@ extension GatewaySettings {
         self.port = settings.httpPort
         self.jwt = jwt
         self.fallback = fallback
+        self.names = names
         self.door = door
+        self.audit = Audit(
+            level: AuditLevel(rawValue: settings.text("AUDIT_LEVEL")) ?? .changes,
+            retentionDays: settings.integer("AUDIT_RETENTION_DAYS"))
         let redirect = settings.integer("REDIRECT_PORT")
         self.redirectPort = redirect == 0 ? nil : redirect
     }
@@ -211,6 +231,9 @@ extension DoorSettings {
         self.connectionLimit = settings.integer("HTTP_MAX_CONNECTIONS")
         self.idleSeconds = settings.integer("HTTP_IDLE_TIMEOUT_SECONDS")
         self.headerLimit = settings.integer("REQUEST_HEADER_BYTES")
+        let admin = settings.integer("ADMIN_PORT")
+        self.adminPort = admin == 0 ? nil : admin
+        self.hasAdminWrites = settings.flag("ADMIN_WRITES")
         self.hstsSeconds = settings.integer("HSTS_SECONDS")
         self.callerPolicy = GCRA(
             burst: settings.integer("RATE_LIMITER_TOKENS"), refillPerSecond: settings.number("RATE_LIMITER_REFILL_RATE")

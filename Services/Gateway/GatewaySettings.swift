@@ -1,6 +1,7 @@
 import Crypto
 import Model
 import NIOSSL
+import ServiceRuntime
 
 /// Everything the gateway needs, parsed and checked before a port is bound.
 struct GatewaySettings: Sendable {
@@ -27,5 +28,13 @@ struct GatewaySettings: Sendable {
     var redirectPort: Int?
     /// Base URLs for a service of which no live replica is known.
     var fallback: [Upstream: [String]]
+    /// The same by names each of whose addresses is a replica.
+    var names: [Upstream: [ServiceName]] = [:]
     var door: DoorSettings
+    var audit = Audit()
+
+    struct Audit: Hashable, Sendable {
+        var level = AuditLevel.changes
+        var retentionDays = 7
+    }
 }

@@ -4,12 +4,13 @@ import Logging
 import Model
 import Postgres
 import ServiceRuntime
+import Telemetry
 
-/// `gateway keys create | list | revoke`: API keys straight in the database, also while no gateway runs.
+/// `gateway keys create | list | rotate | revoke`: API keys straight in the database, also while no gateway runs.
 struct KeysCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "keys", abstract: "Make, list and revoke API keys.",
-        subcommands: [Create.self, List.self, Revoke.self])
+        commandName: "keys", abstract: "Make, list, replace and revoke API keys.",
+        subcommands: [Create.self, List.self, Rotate.self, Revoke.self])
 
     /// Runs `body` on the configured database.
     static func withStore(_ body: (APIKeyStore) async throws -> Void) async throws {
@@ -75,6 +76,34 @@ struct KeysCommand: AsyncParsableCommand {
                     guard page.count == APIKeyStore.listLimit, let last = page.last else { return }
                     after = last.id
                 }
+            }
+        }
+    }
+
+    struct Rotate: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Replace a key: prints the new one, once; the old one stays valid for the grace.")
+
+        @Argument(help: "The id: the 16 digits between uc_ and the second underscore.") var id: String
+        @Option(help: "Seconds the old key stays valid, 0 to 2592000 (30 days).") var graceSeconds = KeyRotation
+            .usualGraceSeconds
+        @Option(help: "Days until the new one expires, 1 to 3650; none: as many as the old one had.") var expiresDays:
+            Int?
+
+        func run() async throws {
+            let rotation: KeyRotation
+            do throws(Model.ValidationError) {
+                rotation = try KeyRotation(graceSeconds: self.graceSeconds, expiresInDays: self.expiresDays)
+            } catch {
+                throw ArgumentParser.ValidationError(error.description)
+            }
+            try await KeysCommand.withStore { store in
+                let key = APIKeyText.random()
+                guard try await store.rotate(id: self.id, to: key, rotation) != nil else {
+                    FileHandle.standardError.write(Data("there is no valid API key with this id\n".utf8))
+                    throw ExitCode.failure
+                }
+                print(key.text)
             }
         }
     }

@@ -69,6 +69,8 @@ public struct APIRoute: Hashable, Sendable {
         APIRoute(.get, "/v1/keys", scope: .admin, upstream: .gateway),
         APIRoute(.post, "/v1/keys", scope: .admin, upstream: .gateway, bodyLimit: 16 << 10),
         APIRoute(.delete, "/v1/keys/{id}", scope: .admin, upstream: .gateway),
+        APIRoute(.post, "/v1/keys/{id}/rotate", scope: .admin, upstream: .gateway, bodyLimit: 16 << 10),
+        APIRoute(.get, "/v1/audit", scope: .admin, upstream: .gateway),
         APIRoute(.get, "/v1/decisions/{traceId}", scope: .admin, upstream: .gateway),
         APIRoute(.get, "/health", scope: nil, upstream: .gateway),
         APIRoute(.get, "/livez", scope: nil, upstream: .gateway),

@@ -4,6 +4,7 @@ import HTTPTypes
 import Logging
 import Model
 import NIOCore
+import Telemetry
 import Testing
 
 @testable import Gateway

@@ -1,8 +1,13 @@
 import AsyncHTTPClient
 import Foundation
+import Logging
 import Model
 import NIOCore
+import NIOHTTP1
 import Postgres
+import ServiceLifecycle
+import ServiceRuntime
+import Telemetry
 import TestSupport
 import Testing
 
@@ -37,6 +42,125 @@ struct OwnRouteTests {
             #expect(try await live.send("GET", "/v1/events", key: key).status == 401)
             #expect(try await live.send("DELETE", "/v1/keys/0123456789abcdef", key: admin).status == 404)
             #expect(!live.log.text.contains(key.secret))
+        }
+    }
+
+    @Test("a key is replaced by another of the same caller: both work during the grace, then only the new one")
+    func rotation() async throws {
+        try await LiveGateway.with { live in
+            let admin = try await live.key([.admin])
+            let old = try await live.key([.read])
+            #expect(try await live.send("GET", "/v1/events", key: old).status == 200)
+            func rotate(_ key: APIKeyText, _ body: String?) async throws -> LiveGateway.Answer {
+                try await live.send(
+                    "POST", "/v1/keys/\(key.id)/rotate", key: admin, body: body.map { .bytes(ByteBuffer(string: $0)) })
+            }
+            func made(_ answer: LiveGateway.Answer) throws -> (item: APIKeyRoutes.Item, key: APIKeyText) {
+                let item = try JSONDecoder().decode(APIKeyRoutes.Item.self, from: answer.body)
+                return (item, try #require(item.key.flatMap(APIKeyText.init)))
+            }
+            let first = try made(await rotate(old, nil))
+            #expect(first.item.caller == "caller-\(old.id)" && first.item.scopes == [.read])
+            #expect(try await live.send("GET", "/v1/events", key: old).status == 200)
+            #expect(try await live.send("GET", "/v1/events", key: first.key).status == 200)
+            // The old one had a day to live, and so has the new one.
+            let days =
+                Double((first.item.expiresAt?.milliseconds ?? 0) - first.item.createdAt.milliseconds) / 86_400_000
+            #expect(abs(days - 1) < 0.001)
+            let second = try made(await rotate(first.key, #"{"graceSeconds":0,"expiresInDays":30}"#))
+            #expect(try await live.send("GET", "/v1/events", key: first.key).status == 401)
+            #expect(try await live.send("GET", "/v1/events", key: second.key).status == 200)
+            // One that has ended has no successor; nor has one that never was.
+            #expect(try await rotate(first.key, nil).status == 404)
+            #expect(try await rotate(APIKeyText.random(), nil).status == 404)
+            for bad in [
+                #"{"graceSeconds":-1}"#, #"{"graceSeconds":2592001}"#, #"{"expiresInDays":0}"#, "[",
+                #"{"graceSeconds":"1"}"#,
+            ] {
+                #expect(try await rotate(second.key, bad).status == 400)
+            }
+            #expect(try await live.send("GET", "/v1/events", key: second.key).status == 200)
+            #expect(!live.log.text.contains(second.key.secret))
+        }
+    }
+
+    @Test("the audit log tells an administrator who was refused and who changed what, and nobody else")
+    func audit() async throws {
+        try await LiveGateway.with {
+            $0.door.callerPolicy = GCRA(burst: 3, refillPerSecond: 0.01)
+        } _: { live in
+            let admin = try await live.key([.admin])
+            let reader = try await live.key([.read])
+            for _ in 0..<20 { _ = try await live.send("GET", "/v1/events", key: reader) }
+            let other = try await live.key([.read, .configure])
+            #expect(try await live.send("GET", "/v1/audit", key: other).status == 403)
+            let changed = try await live.send(
+                "PUT", "/v1/domains/metrics", key: other, body: .bytes(ByteBuffer(string: #"{"domain":"metrics"}"#)))
+            #expect(changed.status == 200)
+            #expect(try await live.send("DELETE", "/v1/keys/0123456789abcdef", key: admin).status == 404)
+            let group = ServiceGroup(services: [live.gateway.audit], logger: Logger(label: "group"))
+            try await withThrowingTaskGroup(of: Void.self) { tasks in
+                tasks.addTask { try await group.run() }
+                await group.triggerGracefulShutdown()
+                try await tasks.waitForAll()
+            }
+            let answer = try await live.send("GET", "/v1/audit?limit=1000", key: admin)
+            #expect(answer.status == 200)
+            let items = try JSONDecoder().decode(Items.self, from: answer.body).items
+            let limited = items.filter { $0.actor == "caller-\(reader.id)" }
+            #expect(limited.allSatisfy { $0.kind == "refusal" && $0.code == "rate-limited" && $0.status == 429 })
+            #expect(limited.map(\.count).sorted() == [1, 16])
+            let own = items.filter { $0.actor == "caller-\(other.id)" }
+            #expect(
+                Set(own.map { "\($0.kind) \($0.action) \($0.status)" }) == [
+                    "refusal GET /v1/audit 403", "change PUT /v1/domains/{id} 200",
+                ])
+            #expect(items.contains { $0.kind == "security" && $0.action == "DELETE /v1/keys/{id}" && $0.status == 404 })
+            #expect(!items.contains { $0.kind == "request" })
+            let secrets = [admin, reader, other].map(\.secret)
+            #expect(!secrets.contains { answer.text.contains($0) })
+            for bad in ["limit=0", "from=x", "cursor=x", "other=1", "from=5&to=4"] {
+                #expect(try await live.send("GET", "/v1/audit?\(bad)", key: try await live.key([.admin])).status == 400)
+            }
+        }
+    }
+
+    private struct Items: Decodable {
+        struct Item: Decodable {
+            let actor: String
+            let kind: String
+            let action: String
+            let status: Int
+            let code: String
+            let count: Int
+        }
+        let items: [Item]
+    }
+
+    @Test(
+        "with a port for administrators their routes are there and nowhere else, and only reads unless writes are on",
+        arguments: [false, true])
+    func adminPort(hasWrites: Bool) async throws {
+        let port = try FreePort.find()
+        try await LiveGateway.with {
+            $0.door.adminPort = port
+            $0.door.hasAdminWrites = hasWrites
+        } _: { live in
+            let admin = try await live.key([.admin])
+            let reader = try await live.key([.read])
+            func ask(_ method: String, _ path: String, _ key: APIKeyText) async throws -> Int {
+                var request = HTTPClientRequest(url: "http://127.0.0.1:\(port)\(path)")
+                request.method = .init(rawValue: method)
+                request.headers.add(name: "X-API-Key", value: key.text)
+                return Int(try await live.http1.execute(request, timeout: .seconds(10)).status.code)
+            }
+            #expect(try await live.send("GET", "/v1/keys", key: admin).status == 404)
+            #expect(try await live.send("GET", "/v1/events", key: reader).status == 200)
+            #expect(try await ask("GET", "/v1/keys", admin) == 200)
+            #expect(try await ask("GET", "/v1/keys", reader) == 403)
+            #expect(try await ask("GET", "/v1/events", reader) == 404)
+            #expect(try await ask("GET", "/livez", reader) == 404)
+            #expect(try await ask("DELETE", "/v1/keys/\(reader.id)", admin) == (hasWrites ? 204 : 403))
         }
     }
 

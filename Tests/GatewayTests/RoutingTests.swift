@@ -1,4 +1,6 @@
+import Logging
 import Model
+import Synchronization
 import Testing
 
 @testable import Gateway
@@ -61,7 +63,7 @@ struct RoutingTests {
             owners: [shard: "http://b"], replicas: [.graphBuilder: ["http://a", "http://b", "http://c"]])
         func pick(_ shard: Shard?, turn: Int = 0, shunned: Set<String> = []) -> [String] {
             map.candidates(
-                for: .graphBuilder, shard: shard, fallback: [.graphBuilder: ["http://static"]], turn: turn,
+                for: .graphBuilder, shard: shard, fallback: ["http://static"], turn: turn,
                 isShunned: { shunned.contains($0) })
         }
         #expect(pick(shard) == ["http://b", "http://a"])
@@ -79,10 +81,10 @@ struct RoutingTests {
         let map = ShardMap()
         #expect(
             map.candidates(
-                for: .anomalyPropagation, shard: nil, fallback: [.anomalyPropagation: ["http://s"]], turn: 7,
+                for: .anomalyPropagation, shard: nil, fallback: ["http://s"], turn: 7,
                 isShunned: { _ in false }) == ["http://s"])
         #expect(
-            map.candidates(for: .graphBuilder, shard: nil, fallback: [:], turn: 7, isShunned: { _ in false }).isEmpty)
+            map.candidates(for: .graphBuilder, shard: nil, fallback: [], turn: 7, isShunned: { _ in false }).isEmpty)
     }
 
     @Test(
@@ -93,5 +95,47 @@ struct RoutingTests {
         ])
     func baseURL(address: String, expected: String?) {
         #expect(ShardMap.baseURL(address) == expected)
+    }
+
+    @Test("a name stands for all of its addresses, again and again; one that cannot be looked up keeps those it had")
+    func names() async throws {
+        let name = try #require(ServiceName("dns+http://builders.internal:8081"))
+        #expect(name.host == "builders.internal" && name.port == 8_081)
+        for bad in [
+            "http://a:1", "dns+http://a", "dns+https://a:1", "dns+http://a:0", "dns+http://[::1]:1", "dns+http://:1",
+            "dns+",
+            "dns+http://a:1/x", "dns+http://a:70000",
+        ] { #expect(ServiceName(bad) == nil, "\(bad)") }
+        let directory = ServiceDirectory(
+            pool: nil, fallback: [.graphBuilder: ["http://fixed:1"]], logger: Logger(label: "test"))
+        let answers = Mutex<[[String]?]>([
+            ["http://10.0.0.1:8081", "http://10.0.0.2:8081"], nil, ["http://10.0.0.3:8081"],
+        ])
+        let discovery = NameDiscovery(
+            names: [.graphBuilder: [name]], directory: directory, logger: Logger(label: "test")
+        ) { _ in answers.withLock { $0.removeFirst() } }
+        #expect(directory.addresses(of: .graphBuilder) == ["http://fixed:1"])
+        var known = await discovery.round([:])
+        #expect(
+            directory.addresses(of: .graphBuilder) == [
+                "http://fixed:1", "http://10.0.0.1:8081", "http://10.0.0.2:8081",
+            ])
+        let tried = Set((0..<12).flatMap { _ in directory.candidates(for: .graphBuilder, shard: nil) })
+        #expect(tried.count == 3)
+        known = await discovery.round(known)
+        #expect(directory.addresses(of: .graphBuilder).count == 3)
+        known = await discovery.round(known)
+        #expect(directory.addresses(of: .graphBuilder) == ["http://fixed:1", "http://10.0.0.3:8081"])
+        // Replicas that have registered go before.
+        directory.take(ShardMap(replicas: [.graphBuilder: ["http://live:1"]]))
+        #expect(directory.addresses(of: .graphBuilder) == ["http://live:1"])
+    }
+
+    @Test("the system's resolver answers for this machine, and not for a name that cannot be")
+    func systemResolver() throws {
+        let here = try #require(ServiceName("dns+http://localhost:9")?.lookUp())
+        #expect(here.contains("http://127.0.0.1:9") || here.contains("http://[::1]:9"))
+        #expect(Set(here).count == here.count)
+        #expect(try #require(ServiceName("dns+http://nowhere.invalid:9")).lookUp() == nil)
     }
 }

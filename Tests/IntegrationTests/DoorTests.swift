@@ -4,6 +4,7 @@ import Model
 import NIOCore
 import NIOHTTP1
 import Postgres
+import TestSupport
 import Testing
 
 extension ProcessTests {

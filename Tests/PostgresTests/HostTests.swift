@@ -120,29 +120,3 @@ struct HostTests {
         }
     }
 }
-
-/// Ports of this machine that nobody listens on.
-enum FreePort {
-    static func listen() throws -> (descriptor: CInt, port: UInt16) {
-        let descriptor = socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let bound = withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer in
-                bind(descriptor, pointer, length) == 0 && Glibc.listen(descriptor, 16) == 0
-                    && getsockname(descriptor, pointer, &length) == 0
-            }
-        }
-        struct NoPort: Error {}
-        guard bound else { throw NoPort() }
-        return (descriptor, UInt16(bigEndian: address.sin_port))
-    }
-
-    static func find() throws -> UInt16 {
-        let (descriptor, port) = try Self.listen()
-        close(descriptor)
-        return port
-    }
-}

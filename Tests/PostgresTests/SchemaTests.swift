@@ -25,7 +25,8 @@ struct SchemaTests {
     func previousSchema() async throws {
         try await TestDatabase.with { database in
             let next = Migration(
-                number: Migration.all.count + 1, name: "next", sql: "ALTER TABLE topology ADD COLUMN note text")
+                number: (Migration.all.last?.number ?? 0) + 1, name: "next",
+                sql: "ALTER TABLE topology ADD COLUMN note text")
             try await database.withConnection { connection in
                 try await connection.query("INSERT INTO topology VALUES ('t', 'a', 'b')")
                 #expect(

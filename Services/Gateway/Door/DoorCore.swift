@@ -1,5 +1,6 @@
 import Logging
 import Model
+import ServiceRuntime
 import Telemetry
 
 /// What all event loops of the public side share. Immutable, or safe for many threads by itself.
@@ -14,6 +15,7 @@ final class DoorCore: Sendable {
     let inFlight: InFlight
     let load: LoadControl
     let decisions: DecisionLog
+    let audit: AuditLog
     let tracer: TraceRecorder
     let accessLog: AccessLog
     /// Whether the service has begun to stop: connections are then ended behind their answers, while the listener still takes
@@ -27,7 +29,8 @@ final class DoorCore: Sendable {
 
     init(
         settings: DoorSettings, gatekeeper: Gatekeeper, directory: ServiceDirectory, mint: CallerTokenMint,
-        own: OwnRoutes, metrics: GatewayMetrics, inFlight: InFlight, decisions: DecisionLog, tracer: TraceRecorder,
+        own: OwnRoutes, metrics: GatewayMetrics, inFlight: InFlight, decisions: DecisionLog, audit: AuditLog,
+        tracer: TraceRecorder,
         accessLog: AccessLog, isDraining: @escaping @Sendable () -> Bool, logger: Logger
     ) {
         self.settings = settings
@@ -40,6 +43,7 @@ final class DoorCore: Sendable {
         self.inFlight = inFlight
         self.load = LoadControl(memoryCeiling: settings.memoryCeiling)
         self.decisions = decisions
+        self.audit = audit
         self.tracer = tracer
         self.accessLog = accessLog
         self.isDraining = isDraining

@@ -1,6 +1,7 @@
 import CoreMetrics
 import Model
 import NIOCore
+import Telemetry
 
 /// The way to a service and its answer.
 extension Exchange {

@@ -1,5 +1,6 @@
 import Model
 import NIOCore
+import ServiceRuntime
 import Telemetry
 
 /// One request and its answer, on the event loop of the client's connection: asks who it is, takes the body in, calls the
@@ -146,6 +147,7 @@ final class Exchange {
         switch self.core.routes.match(method: self.head.method, path: path) {
         case .route(let route, let parameters):
             let match = RouteMatch(route: route, parameters: parameters, query: query)
+            try self.checkSide(of: route)
             self.match = match
             self.record.route = route.path
             return match
@@ -154,6 +156,17 @@ final class Exchange {
         case .otherMethods(let methods):
             self.allow = methods
             throw Problem(.methodNotAllowed, detail: "This path takes \(methods.joined(separator: ", ")).")
+        }
+    }
+
+    /// What administrators do has a port of its own when the settings say so, and nothing else is on it.
+    private func checkSide(of route: APIRoute) throws(Problem) {
+        guard self.core.settings.adminPort != nil else { return }
+        guard (route.scope == .admin) == self.peer.isAdministrative else {
+            throw Problem(.notFound, detail: "There is nothing at this path.")
+        }
+        guard !self.peer.isAdministrative || route.method == .get || self.core.settings.hasAdminWrites else {
+            throw Problem(.forbidden, detail: "This port only takes reads; ADMIN_WRITES changes that.")
         }
     }
 
@@ -338,6 +351,10 @@ final class Exchange {
             self.core.load.end(permit, latency: self.serviceLatency, isDropped: isDropped)
         }
         let now = MonotonicClock.nanoseconds()
+        let audit = self.core.audit
+        if let kind = Audited.kind(status: self.record.status, route: self.match?.route, level: audit.level) {
+            audit.note(Audited.event(kind, self.record, peer: self.peer, timeMs: self.startMs))
+        }
         self.loop.log(self.record, now: now)
         self.trace.end(self.record, duration: now - self.startedAt)
         self.core.metrics.record(
@@ -367,7 +384,11 @@ struct PeerText: Sendable {
     /// The name in a client certificate of a trusted authority; nil: none was shown.
     let certificateName: String?
 
-    init(_ address: SocketAddress?, certificateName: String? = nil) {
+    /// Came in by the port of administrators.
+    let isAdministrative: Bool
+
+    init(_ address: SocketAddress?, certificateName: String? = nil, isAdministrative: Bool = false) {
+        self.isAdministrative = isAdministrative
         self.address = address?.ipAddress
         self.limitKey = PeerKey.of(self.address)
         self.certificateName = certificateName

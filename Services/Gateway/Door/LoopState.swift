@@ -1,5 +1,6 @@
 import Model
 import NIOCore
+import Telemetry
 
 /// What one event loop of the public side keeps for itself: connections, running exchanges, idle connections to services,
 /// unwritten log lines. Touched by that loop alone, so nothing in it is locked.

@@ -52,6 +52,7 @@ final class PublicListener: Service {
                 channel.eventLoop.makeCompletedFuture { try self.accept(channel) }
             }
             .bind(host: self.settings.host, port: self.settings.port).get()
+        let admin = try await self.listenForAdministrators()
         let sweep = self.sweep()
         await self.onRunning(listener)
         do {
@@ -60,6 +61,7 @@ final class PublicListener: Service {
             // Cancelled: there is no time to finish anything.
         }
         try? await listener.close()
+        try? await admin?.close()
         if !Task.isCancelled { await self.drain() }
         sweep.forEach { $0.cancel() }
         for (_, loop) in self.loops { try? await loop.onLoop { $0.shut() } }
@@ -68,11 +70,31 @@ final class PublicListener: Service {
 
     // MARK: - Accepting
 
-    private func accept(_ channel: any Channel) throws {
+    /// On the loopback only, and without TLS: nothing of it leaves the machine.
+    private func listenForAdministrators() async throws -> (any Channel)? {
+        guard let port = self.core.settings.adminPort else { return nil }
+        let listener = try await ServerBootstrap(group: self.group)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .childChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    let (bound, connection) = try self.count(channel)
+                    let peer = PeerText(channel.remoteAddress, isAdministrative: true)
+                    let handler = HTTP1Connection(loop: bound.value, peer: peer)
+                    try channel.pipeline.syncOperations.addHandler(handler)
+                    connection.speaks(handler)
+                }
+            }
+            .bind(host: "127.0.0.1", port: port).get()
+        self.logger.info(
+            "listening for administrators", metadata: ["address": "\(listener.localAddress?.description ?? "")"])
+        return listener
+    }
+
+    /// Takes a new connection in, when there is room for it.
+    private func count(_ channel: any Channel) throws -> (NIOLoopBound<LoopState>, OpenConnection) {
         guard let bound = self.loops[ObjectIdentifier(channel.eventLoop)] else {
             throw ChannelError.operationUnsupported
         }
-        let loop = bound.value
         let count = self.openCount.add(1, ordering: .relaxed).newValue
         self.core.metrics.connections.set(Double(count))
         let handshake = HandshakeOutcome(metrics: self.core.metrics)
@@ -83,7 +105,12 @@ final class PublicListener: Service {
         }
         guard count <= self.core.settings.connectionLimit else { throw ChannelError.connectPending }
         let connection = OpenConnection(channel: channel, now: MonotonicClock.nanoseconds())
-        loop.open(connection)
+        bound.value.open(connection)
+        return (bound, connection)
+    }
+
+    private func accept(_ channel: any Channel) throws {
+        let (bound, connection) = try self.count(channel)
         let pipeline = channel.pipeline.syncOperations
         try pipeline.addHandler(NIOSSLServerHandler(context: self.certificates.context))
         let boundConnection = NIOLoopBound(connection, eventLoop: channel.eventLoop)

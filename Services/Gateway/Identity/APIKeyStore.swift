@@ -25,6 +25,22 @@ struct APIKeyStore: APIKeyLookup {
         UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = $1
         """
 
+    /// One statement, so that there is never neither key. The new one lives as long as the old one was to live.
+    static let rotate: PostgresStatement = """
+        WITH old AS (
+            SELECT id, caller, scopes, expires_at, created_at FROM api_keys
+            WHERE id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now()) FOR UPDATE
+        ), ended AS (
+            UPDATE api_keys SET expires_at = least(api_keys.expires_at, now() + make_interval(secs => $4))
+            FROM old WHERE api_keys.id = old.id
+        )
+        INSERT INTO api_keys (id, secret_hash, caller, scopes, expires_at)
+        SELECT $2, $3, caller, scopes,
+            CASE WHEN $5::integer IS NULL THEN now() + (expires_at - created_at) ELSE now() + make_interval(days => $5) END
+        FROM old
+        RETURNING id, secret_hash, caller, scopes, expires_at, revoked_at, created_at
+        """
+
     func find(id: String) async throws -> APIKeyRecord? {
         let rows = try await self.pool.query(
             Self.select, [.text(id)], deadline: ContinuousClock.now + Self.lookupLimit)
@@ -50,6 +66,18 @@ struct APIKeyStore: APIKeyLookup {
             expiresAt: expiresAt, revokedAt: nil, createdAt: created.first ?? now)
     }
 
+    /// Makes `key` in place of a valid one, which stays valid for the grace.
+    /// - Returns: nil when there is no valid key of this id.
+    func rotate(id: String, to key: APIKeyText, _ rotation: KeyRotation) async throws -> APIKeyRecord? {
+        let rows = try await self.pool.query(
+            Self.rotate,
+            [
+                .text(id), .text(key.id), .bytea(key.secretHash), .double(Double(rotation.graceSeconds)),
+                .optional(rotation.expiresInDays) { .int32(Int32($0)) },
+            ])
+        return try rows.first.map(Self.record)
+    }
+
     /// - Returns: whether there is such a key. Revoking twice changes nothing.
     func revoke(id: String) async throws -> Bool {
         try await self.pool.query(Self.revoke, [.text(id)]).affectedRows == 1
@@ -61,6 +89,29 @@ struct APIKeyStore: APIKeyLookup {
         return APIKeyRecord(
             id: id, secretHash: hash, caller: caller, scopes: Set(scopes.compactMap(Scope.init(rawValue:))),
             expiresAt: expiresAt, revokedAt: revokedAt, createdAt: createdAt)
+    }
+}
+
+/// How an API key is replaced: checked.
+struct KeyRotation: Hashable, Sendable {
+    static let longestGraceSeconds = 30 * 86_400
+    static let usualGraceSeconds = 86_400
+
+    /// How long the old key stays valid beside the new one; 0 ... 2,592,000.
+    let graceSeconds: Int
+    /// 1 ... 3,650; nil: as many as the old one had.
+    let expiresInDays: Int?
+
+    init(graceSeconds: Int?, expiresInDays: Int?) throws(ValidationError) {
+        let grace = graceSeconds ?? Self.usualGraceSeconds
+        guard (0...Self.longestGraceSeconds).contains(grace) else {
+            throw ValidationError(field: "graceSeconds", rule: "must be 0 to \(Self.longestGraceSeconds)")
+        }
+        if let expiresInDays, !(1...NewAPIKey.longestDays).contains(expiresInDays) {
+            throw ValidationError(field: "expiresInDays", rule: "must be 1 to \(NewAPIKey.longestDays)")
+        }
+        self.graceSeconds = grace
+        self.expiresInDays = expiresInDays
     }
 }
 

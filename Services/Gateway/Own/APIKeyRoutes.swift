@@ -3,8 +3,9 @@ import Logging
 import Model
 import NIOCore
 import Postgres
+import Telemetry
 
-/// `GET` and `POST /v1/keys`, `DELETE /v1/keys/{id}`.
+/// `GET` and `POST /v1/keys`, `DELETE /v1/keys/{id}`, `POST /v1/keys/{id}/rotate`.
 struct APIKeyRoutes: Sendable {
     let store: APIKeyStore
     let authority: APIKeyAuthority
@@ -48,6 +49,7 @@ struct APIKeyRoutes: Sendable {
         do {
             switch call.route.method {
             case .get: return try await self.list(call)
+            case .post where call.parameters["id"] != nil: return try await self.rotate(call)
             case .post: return try await self.create(call)
             default: return try await self.revoke(call)
             }
@@ -101,6 +103,38 @@ struct APIKeyRoutes: Sendable {
         self.logger.notice(
             "API key made",
             metadata: ["keyId": "\(key.id)", "for": "\(wanted.caller)", "by": "\(call.caller?.name ?? "-")"])
+        var answer = try OwnRoutes.json(Item(record, key: key.text), status: 201)
+        answer.fields.append(("location", "/v1/keys/\(key.id)"))
+        return answer
+    }
+
+    /// The body of `POST /v1/keys/{id}/rotate`; none: all as usual.
+    struct Rotation: Decodable {
+        var graceSeconds: Int?
+        var expiresInDays: Int?
+    }
+
+    private func rotate(_ call: OwnRoutes.Call) async throws -> OwnAnswer {
+        var rotation = Rotation()
+        if let body = call.body, body.readableBytes > 0 {
+            guard let read = try? JSONDecoder().decode(Rotation.self, from: Data(body.readableBytesView)) else {
+                throw Problem(
+                    .malformedBody, detail: "Send a JSON object with maybe graceSeconds and expiresInDays, or no body.")
+            }
+            rotation = read
+        }
+        let wanted = try KeyRotation(graceSeconds: rotation.graceSeconds, expiresInDays: rotation.expiresInDays)
+        let id = call.parameters["id"] ?? ""
+        let key = APIKeyText.random()
+        guard id.utf8.count == APIKeyText.idLength, let record = try await self.store.rotate(id: id, to: key, wanted)
+        else {
+            throw Problem(.notFound, detail: "There is no valid API key with this id.")
+        }
+        self.authority.forget(id: id)
+        self.authority.forget(id: key.id)
+        self.logger.notice(
+            "API key replaced",
+            metadata: ["keyId": "\(id)", "by": "\(call.caller?.name ?? "-")", "newKeyId": "\(key.id)"])
         var answer = try OwnRoutes.json(Item(record, key: key.text), status: 201)
         answer.fields.append(("location", "/v1/keys/\(key.id)"))
         return answer

@@ -1,6 +1,7 @@
 import Foundation
 import Model
 import NIOCore
+import Telemetry
 
 /// An answer of the gateway itself.
 struct OwnAnswer: Sendable {
@@ -25,6 +26,7 @@ struct OwnRoutes: Sendable {
     let health: HealthCheck
     let keys: APIKeyRoutes
     let decisions: DecisionLog
+    let audit: AuditRoutes
     /// `openapi.yaml` as JSON.
     let openAPI: [UInt8]
 
@@ -61,7 +63,9 @@ struct OwnRoutes: Sendable {
         switch call.route.path {
         case "/health":
             return try Self.json(await self.health.report())
-        case "/v1/keys", "/v1/keys/{id}":
+        case "/v1/audit":
+            return try await self.audit.answer(call, now: Timestamp(milliseconds: WallClock.milliseconds()))
+        case "/v1/keys", "/v1/keys/{id}", "/v1/keys/{id}/rotate":
             return try await self.keys.answer(call)
         default:
             throw Problem(.notFound, detail: "There is nothing at this path.")

@@ -19,6 +19,8 @@ final class ServiceDirectory: Sendable {
 
     private struct State {
         var map = ShardMap()
+        /// What the names of services were looked up to.
+        var named: [Upstream: [String]] = [:]
         var book = ReplicaBook()
         var budgets: [Upstream: RetryBudget] = [:]
         var turn = 0
@@ -47,7 +49,7 @@ final class ServiceDirectory: Sendable {
             state.budgets[upstream, default: RetryBudget()].deposit(now: now)
             let book = state.book
             let ordered = state.map.candidates(
-                for: upstream, shard: shard, fallback: self.fallback, turn: state.turn & Int.max,
+                for: upstream, shard: shard, fallback: self.standing(upstream, state), turn: state.turn & Int.max,
                 isShunned: { !book.isEmpty && book.state($0, now: now) != .good })
             guard !book.isEmpty, let first = ordered.first else { return ordered }
             let kept = ordered.filter { book.state($0, now: now) != .ejected }
@@ -60,9 +62,19 @@ final class ServiceDirectory: Sendable {
     func addresses(of upstream: Upstream) -> [String] {
         self.state.withLock { state in
             let live = state.map.replicas[upstream] ?? []
-            return live.isEmpty ? self.fallback[upstream] ?? [] : live
+            return live.isEmpty ? self.standing(upstream, state) : live
         }
     }
+
+    /// Addresses that do not come from the table of replicas.
+    private func standing(_ upstream: Upstream, _ state: State) -> [String] {
+        let fixed = self.fallback[upstream] ?? []
+        guard let named = state.named[upstream], !named.isEmpty else { return fixed }
+        return fixed + named
+    }
+
+    /// Takes the addresses that names of services have now.
+    func take(named: [Upstream: [String]]) { self.state.withLock { $0.named = named } }
 
     /// The replica could not be reached, broke off or answered that it failed.
     func failed(_ address: String) {

@@ -14,11 +14,11 @@ struct ShardMap: Hashable, Sendable {
     ///   - turn: a running number that spreads requests round robin.
     ///   - isShunned: whether an address has just failed; shunned ones come last, but come: they may be all there are.
     func candidates(
-        for upstream: Upstream, shard: Shard?, fallback: [Upstream: [String]], turn: Int,
+        for upstream: Upstream, shard: Shard?, fallback: [String], turn: Int,
         isShunned: (String) -> Bool
     ) -> [String] {
         let live = self.replicas[upstream] ?? []
-        let pool = live.isEmpty ? fallback[upstream] ?? [] : live
+        let pool = live.isEmpty ? fallback : live
         // The usual case: one replica, and it owns everything.
         if pool.count == 1, shard.flatMap({ self.owners[$0] }) ?? pool[0] == pool[0] { return pool }
         var ordered: [String] = []

@@ -26,6 +26,10 @@ struct DoorSettings: Hashable, Sendable {
     var memoryCeiling: Int?
     /// What a client may do that shows a certificate of a trusted authority and no other credential.
     var certificateScopes: Set<Scope> = []
+    /// Port on the loopback that alone has the routes for administrators; nil: the public port has them.
+    var adminPort: Int?
+    /// Whether that port takes more than reads.
+    var hasAdminWrites = false
     /// `Strict-Transport-Security` max-age.
     var hstsSeconds = 31_536_000
 }

@@ -4,6 +4,7 @@ import Model
 import Postgres
 import ServiceLifecycle
 import Synchronization
+import Telemetry
 
 /// Wakes the engine: on NOTIFY `ingest`, and every second in any case.
 final class EvaluationService: Service {
@@ -60,7 +61,7 @@ final class EvaluationService: Service {
         do {
             try await self.engine.catchUp()
             self.graphs.observe(databaseRevisions: self.keeper.revisions)
-            let now = Timestamp(milliseconds: Int64(Date().timeIntervalSince1970 * 1_000))
+            let now = Timestamp(milliseconds: WallClock.milliseconds())
             self.succeededAt.withLock { $0 = now }
         } catch is CancellationError {
             return

@@ -4,6 +4,7 @@ import Logging
 import Model
 import NIOCore
 import Postgres
+import Telemetry
 
 /// Takes bodies of observations in, whatever carried them: decoding, bounds, idempotency, chunked commits, the answer.
 final class IngestService: Sendable {
@@ -51,7 +52,7 @@ final class IngestService: Sendable {
         settings: Settings = Settings(), metrics: IngestMetrics = IngestMetrics(),
         logger: Logger = Logger(label: "ingest"),
         now: @escaping @Sendable () -> Timestamp = {
-            Timestamp(milliseconds: Int64(Date().timeIntervalSince1970 * 1_000))
+            Timestamp(milliseconds: WallClock.milliseconds())
         }
     ) {
         self.settings = settings

@@ -1,6 +1,6 @@
 /// One numbered step of the schema. Once released, its text never changes.
 public struct Migration: Sendable, Hashable {
-    /// 1, 2, 3 ... without gaps.
+    /// Grows; a gap is nothing.
     public let number: Int
     public let name: String
     let sql: String
@@ -26,6 +26,7 @@ public struct Migration: Sendable, Hashable {
         Migration(number: 3, name: "rate-leases", embedded: PackageResources._003_rate_leases_sql),
         Migration(number: 4, name: "graph-history", embedded: PackageResources._004_graph_history_sql),
         Migration(number: 5, name: "snapshots", embedded: PackageResources._005_snapshots_sql),
+        Migration(number: 10, name: "audit-log", embedded: PackageResources._010_audit_log_sql),
     ]
 
     private init(number: Int, name: String, embedded bytes: [UInt8]) {

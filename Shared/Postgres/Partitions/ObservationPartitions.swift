@@ -21,8 +21,11 @@ public final class ObservationPartitions: Sendable {
         public var start: Timestamp { Timestamp(milliseconds: self.number * Self.lengthMs) }
         public var end: Timestamp { Timestamp(milliseconds: (self.number + 1) * Self.lengthMs) }
         /// `observations_20260131`
-        public var partition: String {
-            "observations_" + self.start.rfc3339.prefix(10).filter { $0 != "-" }
+        public var partition: String { self.partition(of: "observations") }
+
+        /// The day's partition of a table: its name, `_`, and the date.
+        public func partition(of table: String) -> String {
+            "\(table)_" + self.start.rfc3339.prefix(10).filter { $0 != "-" }
         }
 
         public static func < (left: Self, right: Self) -> Bool { left.number < right.number }
@@ -130,8 +133,11 @@ public final class ObservationPartitions: Sendable {
 
 extension ObservationPartitions.Day {
     /// The inverse of ``partition``; nil for any other name.
-    public init?(partition: String) {
-        let prefix = "observations_"
+    public init?(partition: String) { self.init(partition: partition, of: "observations") }
+
+    /// The inverse of ``partition(of:)``; nil for any other name.
+    public init?(partition: String, of table: String) {
+        let prefix = table + "_"
         let digits = partition.dropFirst(prefix.count)
         guard partition.hasPrefix(prefix), digits.count == 8, digits.allSatisfy(\.isNumber),
             let start = Timestamp(

@@ -2,6 +2,7 @@ import Foundation
 import HTTPTypes
 import Hummingbird
 import Model
+import Telemetry
 
 /// Believes only callers the gateway has vouched for, and lets them do only what their scopes allow.
 ///
@@ -24,7 +25,7 @@ public struct CallerTokenMiddleware: RouterMiddleware {
         _ request: Request, context: CallContext, next: @concurrent (Request, CallContext) async throws -> Response
     ) async throws -> Response {
         guard let name = Self.header, let text = request.headers[name],
-            let token = self.secrets.verify(text, nowMs: Int64(Date().timeIntervalSince1970 * 1_000))
+            let token = self.secrets.verify(text, nowMs: WallClock.milliseconds())
         else {
             throw Problem(.unauthenticated, detail: "Requests reach this service through the gateway only.")
         }

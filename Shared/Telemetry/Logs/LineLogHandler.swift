@@ -40,7 +40,7 @@ public struct LineLogHandler: LogHandler {
         if let provided = self.metadataProvider?.get() { metadata.merge(provided) { _, new in new } }
         if let own = event.metadata { metadata.merge(own) { _, new in new } }
         metadata["logger"] = self.label == self.service ? nil : .string(self.label)
-        let time = Timestamp(milliseconds: Int64(Date().timeIntervalSince1970 * 1_000)).rfc3339
+        let time = Timestamp(milliseconds: WallClock.milliseconds()).rfc3339
         let error = event.error.map { "\($0)" }
         switch self.format {
         case .json:

@@ -1,9 +1,3 @@
-import Foundation
-
-enum WallClock {
-    static func milliseconds() -> Int64 { Int64((Date().timeIntervalSince1970 * 1_000).rounded(.down)) }
-}
-
 /// The `date` line of an answer, made once a second.
 struct DateLine {
     private var second: Int64 = .min
