@@ -97,9 +97,7 @@ final class PublicListener: Service {
         }
         let count = self.openCount.add(1, ordering: .relaxed).newValue
         self.core.metrics.connections.set(Double(count))
-        let handshake = HandshakeOutcome(metrics: self.core.metrics)
         channel.closeFuture.whenComplete { _ in
-            handshake.ended()
             let count = self.openCount.subtract(1, ordering: .relaxed).newValue
             self.core.metrics.connections.set(Double(count))
         }
@@ -111,6 +109,8 @@ final class PublicListener: Service {
 
     private func accept(_ channel: any Channel) throws {
         let (bound, connection) = try self.count(channel)
+        let handshake = HandshakeOutcome(metrics: self.core.metrics)
+        channel.closeFuture.whenComplete { _ in handshake.ended() }
         let pipeline = channel.pipeline.syncOperations
         try pipeline.addHandler(NIOSSLServerHandler(context: self.certificates.context))
         let boundConnection = NIOLoopBound(connection, eventLoop: channel.eventLoop)
