@@ -1,5 +1,5 @@
 # Two commands for people: `make run` and `make test`.
-.PHONY: help run test chaos bench bench-gateway accuracy calibration references k8s test-k8s lint clean
+.PHONY: help run test chaos bench bench-gateway accuracy calibration references contract k8s test-k8s lint clean
 .DEFAULT_GOAL := help
 
 help: ## Show the commands
@@ -34,6 +34,9 @@ k8s: ## Make k8s/ and the chart's copies of monitoring/ anew
 
 test-k8s: ## Prove chart, manifests and monitoring (ONLY=REGEX: some; STATIC=1: without starting the services)
 	@scripts/test-k8s.sh
+
+contract: ## Compare the answers of a private system with openapi.yaml (schemathesis)
+	@scripts/contract.sh
 
 lint: ## Check format and scripts
 	@scripts/lint.sh

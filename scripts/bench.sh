@@ -5,6 +5,8 @@ set -euo pipefail
 # shellcheck source=scripts/lib/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 cd "$root"
+# shellcheck source=scripts/lib/system.sh
+source scripts/lib/system.sh
 install_packages
 need_swift
 swift build -c release --product Benchmarks --quiet
@@ -12,37 +14,8 @@ swift build -c release --product Benchmarks --quiet
 swift build -c release --product graph-builder --quiet
 bin=$(swift build -c release --show-bin-path)
 
-system=
-folder=
-leave() {
-    local status=$?
-    trap - EXIT
-    if [[ -n $system ]]; then
-        kill -TERM "$system" 2>/dev/null || true
-        wait "$system" 2>/dev/null || true
-    fi
-    [[ -z $folder ]] || rm -rf "$folder"
-    exit "$status"
-}
-trap leave EXIT
-
 if [[ -z ${ONLY:-} || $ONLY == ingest ]]; then
-    # The user of the database must be able to reach the folder.
-    folder=$(mktemp -d /var/tmp/undercurrent-bench.XXXXXX)
-    chmod 0755 "$folder"
-    say "starting a private system for ingest"
-    # No limit on requests: it is not what is measured.
-    EMPTY=1 UNDERCURRENT_DATA=$folder RATE_LIMITER_TOKENS=1000000 RATE_LIMITER_REFILL_RATE=1000000 \
-        GATEWAY_PORT=18443 GATEWAY_METRICS_PORT=19443 GRAPH_BUILDER_PORT=18081 GRAPH_BUILDER_METRICS_PORT=19081 \
-        ANOMALY_PROPAGATION_PORT=18082 ANOMALY_PROPAGATION_METRICS_PORT=19082 \
-        scripts/run.sh >"$folder/run.log" 2>&1 &
-    system=$!
-    is_up() { grep -q '^==> up at' "$folder/run.log" || ! kill -0 "$system" 2>/dev/null; }
-    wait_until 1800 is_up || true
-    grep -q '^==> up at' "$folder/run.log" || {
-        cat "$folder/run.log" >&2
-        die "the private system does not start"
-    }
+    start_system
     export UNDERCURRENT_CONNECTION=$folder/connection.json UNDERCURRENT_CALLER_SECRET=$folder/caller-token-secret
 fi
 if [[ -z ${ONLY:-} || $ONLY == screen ]]; then

@@ -68,8 +68,12 @@ public struct DomainProfile: Hashable, Sendable, Codable {
     public init(from decoder: any Decoder) throws {
         let keyed = try decoder.container(keyedBy: CodingKeys.self)
         let plain = DomainProfile(domain: "")
+        let domain = try keyed.decodeIfPresent(String.self, forKey: .domain)
+        guard domain != "" else {
+            throw DecodingError.dataCorruptedError(forKey: .domain, in: keyed, debugDescription: "must not be empty")
+        }
         self.init(
-            domain: try keyed.decodeIfPresent(String.self, forKey: .domain) ?? "",
+            domain: domain ?? "",
             bucketMs: try keyed.decodeIfPresent(Int64.self, forKey: .bucketMs),
             presentBuckets: try keyed.decodeIfPresent(Int.self, forKey: .presentBuckets) ?? plain.presentBuckets,
             baselineBuckets: try keyed.decodeIfPresent(Int.self, forKey: .baselineBuckets) ?? plain.baselineBuckets,

@@ -119,7 +119,7 @@ struct OwnRouteTests {
             #expect(!items.contains { $0.kind == "request" })
             let secrets = [admin, reader, other].map(\.secret)
             #expect(!secrets.contains { answer.text.contains($0) })
-            for bad in ["limit=0", "from=x", "cursor=x", "other=1", "from=5&to=4"] {
+            for bad in ["limit=0", "from=x", "cursor=x", "other=1", "to="] {
                 #expect(try await live.send("GET", "/v1/audit?\(bad)", key: try await live.key([.admin])).status == 400)
             }
         }

@@ -11,6 +11,7 @@ struct ProfileTests {
     @Test("keys that are left out take their defaults")
     func defaults() throws {
         #expect(try self.decoded("{}") == DomainProfile(domain: ""))
+        #expect(throws: DecodingError.self) { try self.decoded(#"{"domain":""}"#) }
         #expect(try self.decoded(#"{"domain":"d"}"#) == DomainProfile(domain: "d"))
         let profile = try self.decoded(
             #"{"domain":"d","bucketMs":500,"lagBuckets":3,"fill":"sum","markets":{"qps":{"kind":"load"}}}"#)

@@ -13,10 +13,10 @@ struct RequestReadingTests {
         try QueryParameters(query: text, known: ["event", "limit", "share", "at", "layer", "severity"])
     }
 
-    @Test("values are decoded once, and empty ones are absent")
+    @Test("values are decoded once; one that must have a form may be left out, but not be empty")
     func values() throws {
         let query = try self.query(
-            "event=a%2Bb+%C3%A9%2525&limit=&layer=l3&severity=HIGH&at=1970-01-01T00:00:01Z&share=0.5")
+            "event=a%2Bb+%C3%A9%2525&layer=l3&severity=HIGH&at=1970-01-01T00:00:01Z&share=0.5")
         #expect(try query.name("event") == "a+b é%25")
         #expect(try query.integer("limit", in: 1...10, default: 4) == 4)
         #expect(try query.layer("layer") == .crossEvent)
@@ -25,6 +25,13 @@ struct RequestReadingTests {
         #expect(try query.number("share", in: 0...1) == 0.5)
         #expect(try self.query("at=1500").time("at")?.milliseconds == 1_500)
         #expect(try self.query("").time("at") == nil)
+        for (text, read) in [
+            ("at=", { try $0.time("at") }), ("limit=", { try $0.integer("limit", in: 1...10, default: 4) }),
+            ("share=", { try $0.number("share", in: 0...1) }), ("layer=", { try $0.layer("layer") }),
+            ("event=", { try $0.name("event") }),
+        ] as [(String, (QueryParameters) throws -> Any?)] {
+            #expect(throws: Problem.self) { try read(self.query(text)) }
+        }
     }
 
     @Test(

@@ -47,7 +47,7 @@ with_settings() {
     for name in GATEWAY GRAPH_BUILDER ANOMALY_PROPAGATION; do
         own+=(-u "${name}_PORT" -u "${name}_METRICS_PORT")
     done
-    exec env "${own[@]}" -u UNDERCURRENT_DATA -u ONCE -u EMPTY "${settings[@]}" "$@"
+    exec env "${own[@]}" -u UNDERCURRENT_DATA -u UNDERCURRENT_BIN -u ONCE -u EMPTY "${settings[@]}" "$@"
 }
 
 start_service() {

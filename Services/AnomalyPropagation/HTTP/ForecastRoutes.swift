@@ -120,7 +120,7 @@ struct ForecastRoutes: Sendable {
     private func list(_ request: Request) async throws -> Response {
         let query = try QueryParameters(request, known: ["event", "since", "scored", "limit", "cursor"])
         let scored: Bool?
-        switch query.text("scored") {
+        switch try query.given("scored") {
         case nil: scored = nil
         case "true": scored = true
         case "false": scored = false

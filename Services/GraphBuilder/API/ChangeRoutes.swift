@@ -30,7 +30,7 @@ struct ChangeRoutes: Sendable {
 
     private func changes(_ event: String, _ request: Request) async throws -> Response {
         let query = try QueryParameters(request, known: ["since", "kind", "layer", "limit", "cursor"])
-        let since = try ChangesSince(query.text("since"))
+        let since = try ChangesSince(query.given("since"))
         let kind = try query.choice("kind", EdgeChange.Kind.self)
         let layer = try query.layer("layer")
         let limit = try query.integer("limit", in: Self.limits, default: 50)

@@ -31,7 +31,7 @@ struct GraphRoutes: Sendable {
         guard let event = try query.name("eventId") else {
             throw Problem(.invalidRequest, detail: "eventId is required")
         }
-        let include = query.text("include")
+        let include = try query.given("include")
         guard include == nil || include == "rejected" else {
             throw Problem(.invalidRequest, detail: "include must be rejected or absent")
         }

@@ -41,15 +41,23 @@ public struct QueryParameters: Sendable {
         return value
     }
 
+    /// nil when absent.
+    /// - Throws: `Problem` 400 when it is given without a value: for what has a form, which nothing does not have.
+    public func given(_ name: String) throws(Problem) -> String? {
+        guard let value = self.values[name] else { return nil }
+        guard !value.isEmpty else { throw Problem(.invalidRequest, detail: "\(name) is given without a value") }
+        return value
+    }
+
     /// A name by the rule of ``Name``.
     public func name(_ name: String) throws(Problem) -> String? {
-        guard let value = self.text(name) else { return nil }
+        guard let value = try self.given(name) else { return nil }
         do { try Name.validate(value, field: name) } catch { throw Problem(error) }
         return value
     }
 
     public func integer(_ name: String, in range: ClosedRange<Int>, default value: Int) throws(Problem) -> Int {
-        guard let text = self.text(name) else { return value }
+        guard let text = try self.given(name) else { return value }
         guard let number = Int(text), range.contains(number) else {
             throw Problem(
                 .invalidRequest,
@@ -59,7 +67,7 @@ public struct QueryParameters: Sendable {
     }
 
     public func number(_ name: String, in range: ClosedRange<Double>) throws(Problem) -> Double? {
-        guard let text = self.text(name) else { return nil }
+        guard let text = try self.given(name) else { return nil }
         guard let number = Double(text), range.contains(number) else {
             throw Problem(
                 .invalidRequest, detail: "\(name) must be a number from \(range.lowerBound) to \(range.upperBound)")
@@ -69,7 +77,7 @@ public struct QueryParameters: Sendable {
 
     /// Epoch milliseconds or RFC 3339.
     public func time(_ name: String) throws(Problem) -> Timestamp? {
-        guard let text = self.text(name) else { return nil }
+        guard let text = try self.given(name) else { return nil }
         let time = Int64(text).map(Timestamp.init(milliseconds:)) ?? Timestamp(rfc3339: text)
         guard let time, time.isRepresentable else {
             throw Problem(.invalidRequest, detail: "\(name) must be epoch milliseconds or an RFC 3339 date-time")
@@ -81,7 +89,7 @@ public struct QueryParameters: Sendable {
     public func choice<Choice: RawRepresentable & CaseIterable>(
         _ name: String, _ type: Choice.Type
     ) throws(Problem) -> Choice? where Choice.RawValue == String {
-        guard let text = self.text(name) else { return nil }
+        guard let text = try self.given(name) else { return nil }
         guard let choice = Choice(rawValue: text) else {
             let words = Choice.allCases.map(\.rawValue).joined(separator: ", ")
             throw Problem(.invalidRequest, detail: "\(name) must be one of \(words)")
@@ -90,7 +98,7 @@ public struct QueryParameters: Sendable {
     }
 
     public func layer(_ name: String) throws(Problem) -> Layer? {
-        guard let text = self.text(name) else { return nil }
+        guard let text = try self.given(name) else { return nil }
         guard let layer = Layer(code: text) else {
             throw Problem(.invalidRequest, detail: "\(name) must be L1, L2, L3 or L4")
         }
