@@ -1,5 +1,5 @@
 # Two commands for people: `make run` and `make test`.
-.PHONY: help run test chaos bench bench-gateway accuracy calibration references contract k8s test-k8s lint clean
+.PHONY: help run test chaos bench bench-gateway load accuracy calibration references contract k8s test-k8s lint clean
 .DEFAULT_GOAL := help
 
 help: ## Show the commands
@@ -19,6 +19,9 @@ bench: ## Measure what README states (OUT=file.json writes the figures)
 
 bench-gateway: ## Measure the gateway beside nginx and Envoy (OUT=file.json writes the figures)
 	@scripts/bench-gateway.sh
+
+load: ## An open load of mixed routes on a private system (RATE=5000 a second, SECONDS_EACH=600)
+	@scripts/load.sh
 
 accuracy: ## Measure answers on labelled recordings (DATA=DIR instead of Samples, OUT=file.json writes the figures)
 	@scripts/accuracy.sh

@@ -26,6 +26,7 @@ let metrics = Target.Dependency.product(name: "Metrics", package: "swift-metrics
 let coreMetrics = Target.Dependency.product(name: "CoreMetrics", package: "swift-metrics")
 let metricsTestKit = Target.Dependency.product(name: "MetricsTestKit", package: "swift-metrics")
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioFoundation = Target.Dependency.product(name: "NIOFoundationCompat", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioHPACK = Target.Dependency.product(name: "NIOHPACK", package: "swift-nio-http2")
@@ -192,6 +193,12 @@ let package = Package(
             ],
             path: "Tests/Benchmarks", exclude: ["peers.py"],
             swiftSettings: strict),
+        .executableTarget(
+            name: "Load",
+            dependencies: [
+                argumentParser, asyncHTTPClient, collections, nioCore, nioFoundation, nioHTTP1, nioPosix, nioSSL,
+            ],
+            path: "Tests/Load", swiftSettings: strict),
         .executableTarget(
             name: "Accuracy", dependencies: ["Engine", "Model", "Recordings"], path: "Tests/Accuracy",
             swiftSettings: strict),

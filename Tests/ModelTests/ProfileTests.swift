@@ -41,7 +41,7 @@ struct ProfileTests {
     @Test(
         "the first value out of range is named",
         arguments: [
-            ("domain", #"{"domain":""}"#), ("bucketMs", #"{"domain":"d","bucketMs":0}"#),
+            ("domain", #"{"domain":"a\u0007"}"#), ("bucketMs", #"{"domain":"d","bucketMs":0}"#),
             ("bucketMs", #"{"domain":"d","bucketMs":86400001}"#),
             ("presentBuckets", #"{"domain":"d","presentBuckets":29}"#),
             ("presentBuckets", #"{"domain":"d","presentBuckets":2001}"#),
