@@ -1,3 +1,4 @@
+import Foundation
 import Metrics
 import Model
 import Synchronization
@@ -18,6 +19,7 @@ struct GraphBuilderMetrics: Sendable {
     private let shards: Gauge
     private let lag: Gauge
     private let memory: Gauge
+    private let progress: Gauge
     private let failureCount = FailureCount()
 
     private final class FailureCount: Sendable {
@@ -53,6 +55,9 @@ struct GraphBuilderMetrics: Sendable {
         self.shards = Gauge(label: "graph_builder_shards", dimensions: [], factory: factory)
         self.lag = Gauge(label: "graph_builder_evaluation_lag_seconds", dimensions: [], factory: factory)
         self.memory = Gauge(label: "correlation_engine_memory_usage_bytes", dimensions: [], factory: factory)
+        self.progress = Gauge(
+            label: "graph_builder_last_progress_timestamp_seconds", dimensions: [], factory: factory)
+        self.progress.record(Date().timeIntervalSince1970)
     }
 
     func recordEvaluation(_ duration: Duration, layers: [LayerReport]) {
@@ -79,6 +84,8 @@ struct GraphBuilderMetrics: Sendable {
         self.pendingBuckets.record(pendingBuckets)
         self.shards.record(shards)
         self.lag.record(lagSeconds)
+        // The gauges stand still while a write hangs; this one tells that they do.
+        self.progress.record(Date().timeIntervalSince1970)
         // Kept by name for dashboards of the system this replaces; process_resident_memory_bytes is the same figure.
         self.memory.record(ProcessMetrics.current().residentBytes)
     }

@@ -20,6 +20,7 @@ struct FindingsWorker: Service {
 
     /// Until the task is cancelled.
     func follow() async {
+        self.metrics.recordProgress()
         // One waiting wake-up is as good as many, so the stream cannot grow.
         let (wakeUps, wakeUp) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
         await withDiscardingTaskGroup { group in
@@ -43,7 +44,9 @@ struct FindingsWorker: Service {
         var pause = self.backoff.lowerBound
         while !Task.isCancelled {
             do {
-                guard try await self.reader.round() else { return }
+                let hasMore = try await self.reader.round()
+                self.metrics.recordProgress()
+                guard hasMore else { return }
                 pause = self.backoff.lowerBound
             } catch {
                 guard !Task.isCancelled else { return }

@@ -1,3 +1,4 @@
+import Foundation
 import Metrics
 import Model
 import Synchronization
@@ -15,6 +16,7 @@ struct WorkerMetrics: Sendable {
     private let hitRate: Gauge
     private let lag: Gauge
     private let delay: Gauge
+    private let progress: Gauge
     private let openEpisodes: Gauge
     private let refused: Gauge
     private let failures: Counter
@@ -60,6 +62,7 @@ struct WorkerMetrics: Sendable {
         self.hitRate = gauge("forecast_sign_hit_ratio")
         self.lag = gauge("worker_lag_revisions")
         self.delay = gauge("worker_lag_seconds")
+        self.progress = gauge("worker_last_progress_timestamp_seconds")
         self.openEpisodes = gauge("anomalies_open")
         self.refused = gauge("worker_refused_findings")
         self.failures = counter("worker_failures_total")
@@ -106,6 +109,9 @@ struct WorkerMetrics: Sendable {
         self.openEpisodes.record(Double(open))
         self.refused.record(Double(refused))
     }
+
+    /// A round ended well. The lag is set inside of rounds and stands still while one hangs; this one tells.
+    func recordProgress(now: Date = Date()) { self.progress.record(now.timeIntervalSince1970) }
 
     func recordFailure() { self.failures.increment() }
 
