@@ -1,5 +1,5 @@
 # Two commands for people: `make run` and `make test`.
-.PHONY: help run test chaos bench bench-gateway load accuracy calibration references contract k8s test-k8s lint clean
+.PHONY: help run test chaos bench bench-gateway load accuracy calibration references contract k8s test-k8s images-test lint clean
 .DEFAULT_GOAL := help
 
 help: ## Show the commands
@@ -35,11 +35,14 @@ references: ## Compare the engine's statistics with scipy and statsmodels
 k8s: ## Make k8s/ and the chart's copies of monitoring/ anew
 	@scripts/k8s.sh
 
-test-k8s: ## Prove chart, manifests and monitoring (ONLY=REGEX: some; STATIC=1: without starting the services)
+test-k8s: ## Prove chart, manifests and monitoring (ONLY=REGEX: some; QUICK=1: without updates, autoscaling and alerts)
 	@scripts/test-k8s.sh
 
 contract: ## Compare the answers of a private system with openapi.yaml (schemathesis)
 	@scripts/contract.sh
+
+images-test: ## Build the images from programs built here and run the report through them (root; buildah, podman)
+	@scripts/images-test.sh
 
 lint: ## Check format and scripts
 	@scripts/lint.sh

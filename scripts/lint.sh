@@ -7,5 +7,5 @@ cd "$root"
 need_swift
 swift format lint --strict --parallel -r Package.swift Services Shared Tests
 command -v shellcheck >/dev/null || install_packages shellcheck
-shellcheck -x .ci/run scripts/*.sh scripts/lib/*.sh
+shellcheck -x .ci/run scripts/*.sh scripts/lib/*.sh scripts/images/*.sh
 say "lint passed"

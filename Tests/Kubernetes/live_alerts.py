@@ -120,7 +120,7 @@ class Lock:
 
     def __init__(self, system, tables):
         program = system.postgres_program("psql")
-        statement = f"BEGIN; LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(300)"
+        statement = f"BEGIN; LOCK TABLE {tables} IN EXCLUSIVE MODE; SELECT pg_sleep(300)"
         self.system, self.process = system, subprocess.Popen([program, "-qAtX", system.dsn, "-c", statement], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(0.5)
 

@@ -19,7 +19,7 @@ from system import System, root, wait_until
 speed = 10
 faults = []
 #: What a replica may use before another one is wanted; small, so that a machine of two cores has room for four.
-cpu_request = 0.2
+cpu_request = 0.3
 
 
 def rendered(name):
@@ -83,7 +83,7 @@ class Scaled:
 
 
 class Feed(threading.Thread):
-    """Sends observations of 40 events at a rate that can be changed: what graph-builder has to evaluate."""
+    """Sends observations of 20 events at a rate that can be changed: what graph-builder has to evaluate."""
 
     def __init__(self, system, doors):
         super().__init__(daemon=True)
@@ -99,7 +99,7 @@ class Feed(threading.Thread):
                 continue
             began = time.monotonic()
             rows = [{"domain": "scale", "event": f"e{event}", "market": market, "venue": venue, "time": self.second * 1000, "value": (self.second * 31 + event * 7 + len(venue)) % 101}
-                    for event in range(40) for market in ("m", "n") for venue in ("a", "bb", "ccc")]
+                    for event in range(20) for market in ("m", "n") for venue in ("a", "bb")]
             self.second += 1
             try:
                 connection = connection or self.system.connection(self.doors.pick())
@@ -145,7 +145,7 @@ def draw(path, timeline, steps):
 
 
 def main():
-    low, high = 0.5, float(os.environ.get("TICKS", 12))
+    low, high = 0.2, float(os.environ.get("TICKS", 20))
     settings = {service: {"SHUTDOWN_DRAIN_SECONDS": 2, "LEASE_SECONDS": 4, "USE_WORKER_THREADS": "false"} for service in ("graph-builder",)}
     with System(settings=settings) as system:
         system.start_all()
@@ -154,12 +154,14 @@ def main():
         wait_until(10, lambda: doors.ready, "no gateway is ready")
         feed = Feed(system, doors)
         feed.ticks = 8
-        wait_until(60, lambda: system.request("GET", "/v1/correlation-graph?eventId=e39")[0] == 200, "no graph")
+        wait_until(60, lambda: system.request("GET", "/v1/correlation-graph?eventId=e19")[0] == 200, "no graph")
         feed.ticks = low
         results = []
         goal = 10**9
-        clients = [Client(system, doors, results, goal, pause=0.02) for _ in range(2)]
-        time.sleep(8)
+        clients = [Client(system, doors, results, goal, pause=0.1, events=20) for _ in range(2)]
+        # What the warming up has cost is out of the windows, and all of it is evaluated.
+        wait_until(60, lambda: system.value("sum(graph_builder_pending_buckets)") == 0, "the beginning is not evaluated")
+        time.sleep(10)
         scaled = Scaled(system, "graph-builder", cpu_request)
         began = time.monotonic()
         timeline, steps, reached, answered = [], [(0.0, low)], None, len(results)
@@ -169,7 +171,7 @@ def main():
             current, found = scaled.sync(now)
             timeline.append({"time": now, "replicas": current, "cpu": found[0][1] or 0, "target": found[0][2], "shards": shards(system), "rate": (len(results) - answered) / 1.5})
             answered = len(results)
-            if phase == "low" and now > 12:
+            if phase == "low" and now > 20:
                 phase, feed.ticks = "high", high
                 steps.append((now, high))
                 if current != 1:
@@ -178,13 +180,18 @@ def main():
                 reached = now
             elif phase == "high" and reached is not None and now > reached + 30:
                 held = shards(system)
+                for _ in range(60):
+                    if sorted(held.values()) == [16] * 4:
+                        break
+                    time.sleep(0.5)
+                    held = shards(system)
                 if sorted(held.values()) != [16] * 4:
                     faults.append(f"shards of four replicas: {held}")
                 flaps = sum(1 for at, _, _ in scaled.changes if at > reached + 1)
                 phase, feed.ticks = "down", low
                 steps.append((now, low))
             elif phase == "down" and current == 1 and not system.of("graph-builder")[1:]:
-                wait_until(20, lambda: list(shards(system).values()) == [64], "one replica does not hold all shards")
+                wait_until(40, lambda: list(shards(system).values()) == [64], "one replica does not hold all shards")
                 break
             if now > 240:
                 faults.append(f"still {current} replicas in phase {phase} after {now:.0f} s")

@@ -77,9 +77,9 @@ class Relay(threading.Thread):
 class Client(threading.Thread):
     """Keeps a connection as long as the gateway does; counts every answer that is none of 2xx, and every broken exchange."""
 
-    def __init__(self, system, endpoints, results, goal, pause=0.0):
+    def __init__(self, system, endpoints, results, goal, pause=0.0, events=40):
         super().__init__(daemon=True)
-        self.system, self.endpoints, self.results, self.goal, self.pause = system, endpoints, results, goal, pause
+        self.system, self.endpoints, self.results, self.goal, self.pause, self.events = system, endpoints, results, goal, pause, events
         self.start()
 
     def run(self):
@@ -87,7 +87,7 @@ class Client(threading.Thread):
         while len(self.results) < self.goal:
             turn += 1
             time.sleep(self.pause)
-            path = ("/v1/correlation-graph?eventId=e%d" % (turn % 40), "/v1/events?limit=5", "/v1/domains", "/v1/anomalies?limit=2", "/v1/forecasts?limit=2")[turn % 5]
+            path = ("/v1/correlation-graph?eventId=e%d" % (turn % self.events), "/v1/events?limit=5", "/v1/domains", "/v1/anomalies?limit=2", "/v1/forecasts?limit=2")[turn % 5]
             try:
                 if connection is None:
                     connection = self.system.connection(self.endpoints.pick())

@@ -77,8 +77,8 @@ TLS_KEY_FILE: /etc/undercurrent/tls/tls.key
 {{- if $values.tls.clientAuthoritySecret }}
 TLS_CLIENT_AUTHORITY_FILE: /etc/undercurrent/client-authority/ca.crt
 {{- end }}
-UPSTREAM_GRAPH_BUILDER: http://{{ $name }}-graph-builder:8081
-UPSTREAM_ANOMALY_PROPAGATION: http://{{ $name }}-anomaly-propagation:8082
+UPSTREAM_GRAPH_BUILDER: dns+http://{{ $name }}-graph-builder:8081
+UPSTREAM_ANOMALY_PROPAGATION: dns+http://{{ $name }}-anomaly-propagation:8082
 {{- with $values.jwt }}
 {{- if .issuer }}
 JWT_ISSUER: {{ .issuer | quote }}
