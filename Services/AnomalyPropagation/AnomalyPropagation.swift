@@ -31,12 +31,21 @@ enum AnomalyPropagation: ServiceDefinition {
             "WORKER_BATCH", .integer(1...10_000), default: "50",
             "Evaluations taken in per shard and round."),
     ]
+    static let reloadableSettings: Set<String> = ["ROOT_CAUSE_TIMEOUT_MS"]
     static let settingPrefixes = ["ROOT_CAUSE_", "EDGE_CACHE_", "WORKER_"]
 
     static func assemble(_ host: ServiceHost) async throws -> ServiceAssembly {
+        let live = host.live
+        let circuit = Circuit("database", factory: host.metrics)
+        host.health.add(circuit)
+        func bound(_ kind: QueryBound.Kind, _ limit: @escaping @Sendable (ServiceSettings) -> Duration) -> QueryBound {
+            QueryBound(kind, circuit: circuit, factory: host.metrics, limit: { limit(live.current) })
+        }
         let routes = Self.routes(
-            pool: host.database, queryTimeout: host.settings.queryTimeout,
-            rootCauseTimeout: host.settings.milliseconds("ROOT_CAUSE_TIMEOUT_MS"),
+            pool: host.database,
+            bounds: QueryBounds(
+                interactive: bound(.interactive) { $0.queryTimeout }, batch: bound(.batch) { $0.batchTimeout },
+                rootCauses: bound(.batch) { $0.milliseconds("ROOT_CAUSE_TIMEOUT_MS") }),
             rootCauseConcurrency: host.settings.integer("ROOT_CAUSE_CONCURRENCY"),
             edgeAge: host.settings.milliseconds("EDGE_CACHE_AGE_MS"))
         guard host.settings.flag("WORKER_ENABLED") else { return ServiceAssembly(routes: routes) }
@@ -51,12 +60,18 @@ enum AnomalyPropagation: ServiceDefinition {
         return ServiceAssembly(services: [worker], routes: routes)
     }
 
+    /// How long the database may work for a question of each kind.
+    struct QueryBounds: Sendable {
+        var interactive: QueryBound
+        var batch: QueryBound
+        var rootCauses: QueryBound
+    }
+
     /// All routes over one pool.
     static func routes(
-        pool: PostgresPool, queryTimeout: Duration, rootCauseTimeout: Duration, rootCauseConcurrency: Int,
-        edgeAge: Duration
+        pool: PostgresPool, bounds: QueryBounds, rootCauseConcurrency: Int, edgeAge: Duration
     ) -> (Router<CallContext>) -> Void {
-        let timeout = QueryTimeout(limit: queryTimeout)
+        let timeout = bounds.interactive
         let observations = ObservationStore(pool: pool)
         let domains = DomainStore(pool: pool)
         let topologies = TopologyStore(pool: pool)
@@ -66,10 +81,10 @@ enum AnomalyPropagation: ServiceDefinition {
         let topology = TopologyRoutes(store: topologies, timeout: timeout)
         let propagation = PropagationRoutes(
             cache: EdgeCache(pool: pool, maximumAge: edgeAge), domains: domains, observations: observations,
-            timeout: timeout)
+            timeout: bounds.batch)
         let rootCauses = RootCauseRoutes(
             domains: domains, topologies: topologies, observations: observations,
-            admission: RootCauseAdmission(limit: rootCauseConcurrency), timeout: QueryTimeout(limit: rootCauseTimeout))
+            admission: RootCauseAdmission(limit: rootCauseConcurrency), timeout: bounds.rootCauses)
         return { router in
             anomalies.add(to: router)
             forecasts.add(to: router)

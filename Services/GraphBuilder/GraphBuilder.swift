@@ -23,7 +23,8 @@ enum GraphBuilder: ServiceDefinition {
             "host:port other services reach this replica at. Default: HTTP_HOST:HTTP_PORT."),
         Setting(
             "MEMORY_CEILING_BYTES", .integer(64 << 20...1 << 40), unit: "bytes", default: String(2 << 30),
-            "Memory this service aims to stay under; encoded answers take at most a thirty-second of it."),
+            "Memory this service aims to stay under: from 85 % caches are emptied, from 95 % nothing is built; encoded answers take at most a thirty-second of it."
+        ),
         Setting(
             "OBSERVATION_RETENTION_DAYS", .integer(1...36_500), unit: "days", default: "400",
             "Observations are kept this long before the newest one of their domain, in event time."),
@@ -38,16 +39,31 @@ enum GraphBuilder: ServiceDefinition {
         Setting(
             "ENABLE_SIMD", .flag, default: "true",
             "Whether instructions beyond the least processor of the architecture are used. The graphs are the same."),
+        Setting(
+            "LAYERS_OFF", .words(Layer.allCases.map(\.code)),
+            "Layers that are not computed, separated by commas; graphs say so. None: all are."),
+        Setting(
+            "L4_MODE", .choice(["hot", "standby"]), default: "hot",
+            "`standby`: pairs of different domains are not computed, and graphs say so."),
+        Setting(
+            "MAX_GRAPHS_PER_SECOND", .integer(0...1_000_000), unit: "1/s", default: "0",
+            "Graphs this replica builds a second at most; what is due waits. 0: no limit."),
+        Setting(
+            "FAILOVER_ENABLED", .flag, default: "true",
+            "Whether graphs in memory are served, marked `stale`, while the database is away; false: 503."),
+    ]
+    static let reloadableSettings: Set<String> = [
+        "LAYERS_OFF", "L4_MODE", "MAX_GRAPHS_PER_SECOND", "FAILOVER_ENABLED", "MEMORY_CEILING_BYTES",
+        "USE_WORKER_THREADS", "ENABLE_SIMD",
     ]
     static let settingPrefixes = [
-        "LEASE_", "REPLICA_", "MEMORY_", "OBSERVATION_", "USE_", "ENABLE_", "SNAPSHOT_", "RETENTION_",
+        "LEASE_", "REPLICA_", "MEMORY_", "OBSERVATION_", "USE_", "ENABLE_", "SNAPSHOT_", "RETENTION_", "LAYERS_", "L4_",
+        "MAX_GRAPHS_", "FAILOVER_",
     ]
 
     static func assemble(_ host: ServiceHost) async throws -> ServiceAssembly {
         let settings = host.settings
-        let threads = settings.flag("USE_WORKER_THREADS") ? ProcessInfo.processInfo.activeProcessorCount : 1
-        EngineHardware.useThreads(threads) { DispatchQueue.concurrentPerform(iterations: $0, execute: $1) }
-        EngineHardware.usesVectors = settings.flag("ENABLE_SIMD")
+        host.live.observe(Self.useHardware)
         let pool = host.database
         let address = settings.optionalText("REPLICA_ADDRESS") ?? "\(settings.httpHost):\(settings.httpPort)"
         let keeper = LeaseKeeper(
@@ -57,8 +73,18 @@ enum GraphBuilder: ServiceDefinition {
             logger: host.logger, metrics: LeaseMetrics(factory: host.metrics))
         let metrics = GraphBuilderMetrics(factory: host.metrics)
         let graphs = GraphStore(bodyLimit: settings.integer("MEMORY_CEILING_BYTES") / 32)
+        let layers = LayerControl(factory: host.metrics)
+        let memory = MemoryWatch(
+            ceilingBytes: settings.integer("MEMORY_CEILING_BYTES"), graphs: graphs, logger: host.logger,
+            factory: host.metrics)
         let engine = EvaluationEngine(
-            pool: pool, keeper: keeper, graphs: graphs, metrics: metrics, logger: host.logger)
+            pool: pool, keeper: keeper, graphs: graphs, metrics: metrics, layers: layers, memory: memory,
+            logger: host.logger)
+        Self.follow(host.live, layers: layers, memory: memory, engine: engine)
+        let staleAnswers = StaleAnswers(factory: host.metrics)
+        let database = Circuit("database", factory: host.metrics)
+        let slowness = DatabaseSlowness()
+        Self.watchHealth(host.health, layers: layers, memory: memory, database: database)
         let service = EvaluationService(
             engine: engine, keeper: keeper, graphs: graphs, metrics: metrics,
             listener: try PostgresListener(
@@ -67,7 +93,8 @@ enum GraphBuilder: ServiceDefinition {
         host.health.setFigures {
             HealthReport.Metrics(
                 layerFailures: metrics.layerFailureCount, activeConnections: pool.status.inUse,
-                lastSuccessfulBuild: service.lastSuccess, failover: "none")
+                lastSuccessfulBuild: service.lastSuccess,
+                failover: staleAnswers.isServing ? "stale graphs" : "none")
         }
         let notifier = IngestNotifier(logger: host.logger)
         let partitions = ObservationPartitions(logger: host.logger, factory: host.metrics)
@@ -80,6 +107,15 @@ enum GraphBuilder: ServiceDefinition {
             pool: pool, notifier: notifier, partitions: partitions, metrics: IngestMetrics(factory: host.metrics),
             logger: host.logger)
         let upkeep = IngestUpkeep(service: ingest, notifier: notifier, pool: pool, logger: host.logger)
+        let live = host.live
+        let interactive = QueryBound(
+            .interactive, circuit: database, factory: host.metrics, delay: { slowness.delay },
+            limit: { live.current.queryTimeout })
+        let chaos =
+            settings.flag("CHAOS_ENABLED")
+            ? ChaosControl(
+                pool: pool, engine: engine, keeper: keeper, layers: layers, slowness: slowness,
+                ceilingBytes: { live.current.integer("MEMORY_CEILING_BYTES") }, logger: host.logger) : nil
         let routes: (Router<CallContext>) -> Void = { router in
             IngestController<CallContext>(service: ingest) { context in
                 guard let caller = context.caller else {
@@ -88,13 +124,19 @@ enum GraphBuilder: ServiceDefinition {
                 return caller.caller
             }.addRoutes(to: router)
             GraphRoutes(
-                graphs: graphs, cold: ColdGraphReader(pool: pool), keeper: keeper, engine: engine,
-                queryTimeout: settings.queryTimeout
+                graphs: graphs, cold: ColdGraphReader(pool: pool), keeper: keeper, engine: engine, bound: interactive,
+                servesStale: { live.current.flag("FAILOVER_ENABLED") }, memory: memory, staleAnswers: staleAnswers
             ).add(to: router)
-            EventRoutes(pool: pool, queryTimeout: settings.queryTimeout).add(to: router)
-            ChangeRoutes(pool: pool, queryTimeout: settings.queryTimeout).add(to: router)
+            EventRoutes(pool: pool, bound: interactive).add(to: router)
+            ChangeRoutes(
+                pool: pool,
+                bound: QueryBound(
+                    .batch, circuit: database, factory: host.metrics, delay: { slowness.delay },
+                    limit: { live.current.batchTimeout }), memory: memory
+            ).add(to: router)
             DomainRoutes(pool: pool, engine: engine, counts: ObservationCounts(pool: pool)).add(to: router)
+            ChaosRoutes(control: chaos).add(to: router)
         }
-        return ServiceAssembly(services: [upkeep, keeper, service, retention], routes: routes)
+        return ServiceAssembly(services: [memory, upkeep, keeper, service, retention], routes: routes)
     }
 }

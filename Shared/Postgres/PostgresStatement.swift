@@ -45,6 +45,25 @@ public struct PostgresQuery: Sendable, Hashable {
 public enum PostgresDeadline {
     @TaskLocal public static var current: ContinuousClock.Instant?
 
+    /// What the server itself is told about each statement of the task: `statement_timeout` for single statements and for
+    /// transactions begun in it.
+    public struct Statement: Sendable, Hashable {
+        public var limit: Duration
+        /// Waited on the server before each statement or transaction, for trials of a slow database.
+        public var delay: Duration?
+
+        public init(limit: Duration, delay: Duration? = nil) {
+            self.limit = limit
+            self.delay = delay
+        }
+
+        var milliseconds: Int64 { min(max(1, self.limit.wholeMilliseconds), Int64(Int32.max)) }
+        var delayQuery: PostgresQuery? {
+            self.delay.map { PostgresQuery("SELECT pg_sleep($1)", [.double($0.inSeconds)]) }
+        }
+    }
+    @TaskLocal public static var statement: Statement?
+
     static func earliest(_ deadline: ContinuousClock.Instant?) -> ContinuousClock.Instant? {
         switch (deadline, Self.current) {
         case (let first?, let second?): min(first, second)

@@ -20,8 +20,10 @@ struct Door: Sendable {
             let router = Router(context: CallContext.self)
             router.add(middleware: ProblemMiddleware())
             AnomalyPropagation.routes(
-                pool: fixture.pool, queryTimeout: .seconds(20), rootCauseTimeout: .seconds(60), rootCauseConcurrency: 2,
-                edgeAge: .zero)(router)
+                pool: fixture.pool,
+                bounds: AnomalyPropagation.QueryBounds(
+                    interactive: QueryBound(limit: .seconds(20)), batch: QueryBound(limit: .seconds(20)),
+                    rootCauses: QueryBound(limit: .seconds(60))), rootCauseConcurrency: 2, edgeAge: .zero)(router)
             try await Application(router: router).test(.router) { client in
                 try await body(fixture, Door(client: client))
             }

@@ -40,10 +40,10 @@ struct Door: Sendable {
                 router.add(middleware: ProblemMiddleware())
                 GraphRoutes(
                     graphs: replica.graphs, cold: ColdGraphReader(pool: pool), keeper: replica.keeper,
-                    engine: replica.engine, queryTimeout: .seconds(20)
+                    engine: replica.engine, bound: QueryBound(limit: .seconds(20))
                 ).add(to: router)
-                EventRoutes(pool: pool, queryTimeout: .seconds(20)).add(to: router)
-                ChangeRoutes(pool: pool, queryTimeout: .seconds(20)).add(to: router)
+                EventRoutes(pool: pool, bound: QueryBound(limit: .seconds(20))).add(to: router)
+                ChangeRoutes(pool: pool, bound: QueryBound(limit: .seconds(20))).add(to: router)
                 DomainRoutes(pool: pool, engine: replica.engine, counts: ObservationCounts(pool: pool)).add(to: router)
                 try await Application(router: router).test(.router) { client in
                     try await body(Door(client: client, pool: pool, replica: replica))

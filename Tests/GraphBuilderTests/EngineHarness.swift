@@ -13,7 +13,8 @@ struct Replica {
 
     init(
         _ pool: PostgresPool, name: String, validity: Duration = .seconds(60), batchEvaluations: Int = 512,
-        partnerWait: Duration = .seconds(5), graphInterval: Duration = .seconds(1)
+        partnerWait: Duration = .seconds(5), graphInterval: Duration = .seconds(1),
+        layers: LayerControl = LayerControl()
     ) {
         self.keeper = LeaseKeeper(
             store: LeaseStore(pool: pool, replica: name, address: "\(name):1", validity: validity), logger: .silent)
@@ -24,7 +25,7 @@ struct Replica {
         settings.graphInterval = graphInterval
         self.engine = EvaluationEngine(
             pool: pool, keeper: self.keeper, graphs: self.graphs, metrics: GraphBuilderMetrics(), settings: settings,
-            logger: .silent)
+            layers: layers, logger: .silent)
     }
 
     /// Renews and claims, then works until nothing is left.

@@ -7,7 +7,7 @@ struct AnomalyRoutes: Sendable {
     static let limits = 1...500
     private static let list = "anomalies"
     let store: AnomalyStore
-    let timeout: QueryTimeout
+    let timeout: QueryBound
 
     func add(to router: Router<CallContext>) {
         router.get("/v1/anomalies") { request, _ in

@@ -9,7 +9,7 @@ struct ForecastRoutes: Sendable {
     private static let list = "forecasts"
     let store: ForecastStore
     let positions: ReaderPositionStore
-    let timeout: QueryTimeout
+    let timeout: QueryBound
 
     func add(to router: Router<CallContext>) {
         router.get("/v1/forecasts") { request, _ in try await self.timeout.bound { try await self.list(request) } }

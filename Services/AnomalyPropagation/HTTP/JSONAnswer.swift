@@ -3,7 +3,6 @@ import HTTPTypes
 import Hummingbird
 import Model
 import NIOCore
-import Postgres
 import ServiceRuntime
 
 extension Response {
@@ -30,16 +29,5 @@ extension PageEnd {
             throw Problem(.invalidRequest, detail: "cursor is not one this list has given out")
         }
         self.init(time: Timestamp(milliseconds: milliseconds), id: keys[1])
-    }
-}
-
-/// Bounds the database work of one request, on top of the request's own deadline.
-struct QueryTimeout: Sendable {
-    let limit: Duration
-
-    nonisolated(nonsending) func bound<Result>(_ body: () async throws -> Result) async throws -> Result {
-        let own = ContinuousClock.now + self.limit
-        let deadline = min(own, PostgresDeadline.current ?? own)
-        return try await PostgresDeadline.$current.withValue(deadline) { try await body() }
     }
 }

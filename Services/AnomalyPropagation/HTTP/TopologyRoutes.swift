@@ -7,7 +7,7 @@ import ServiceRuntime
 struct TopologyRoutes: Sendable {
     static let bodyLimit = 4 << 20
     let store: TopologyStore
-    let timeout: QueryTimeout
+    let timeout: QueryBound
 
     func add(to router: Router<CallContext>) {
         router.get("/v1/topology") { request, _ in try await self.timeout.bound { try await self.get(request) } }

@@ -10,7 +10,7 @@ struct PropagationRoutes: Sendable {
     let cache: EdgeCache
     let domains: DomainStore
     let observations: ObservationStore
-    let timeout: QueryTimeout
+    let timeout: QueryBound
 
     func add(to router: Router<CallContext>) {
         router.post("/v1/propagation") { request, _ in

@@ -17,7 +17,7 @@ struct RootCauseRoutes: Sendable {
     let observations: ObservationStore
     /// Questions answered at a time; each may hold millions of values.
     let admission: RootCauseAdmission
-    let timeout: QueryTimeout
+    let timeout: QueryBound
 
     func add(to router: Router<CallContext>) {
         router.post("/v1/root-causes") { request, _ in

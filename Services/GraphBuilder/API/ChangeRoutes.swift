@@ -15,7 +15,9 @@ struct ChangeRoutes: Sendable {
     private static let list = "changes"
 
     let pool: PostgresPool
-    let queryTimeout: Duration
+    let bound: QueryBound
+    /// nil: memory is not looked at.
+    var memory: MemoryWatch?
     /// Questions about changes at work: each evaluates an event some thirty times.
     let admission = ChangeAdmission(limit: 2)
 
@@ -37,6 +39,11 @@ struct ChangeRoutes: Sendable {
         var position = try query.text("cursor").map { try Self.position($0) }
         return try await self.admission.admit {
             let (revision, floors) = try await self.floors(event, since)
+            if let memory = self.memory, memory.isShedding {
+                throw Problem(
+                    .memoryLimitExceeded, detail: "Changes are not computed at present: memory is at its ceiling.",
+                    retryAfter: 5)
+            }
             let reader = ChangeReader(pool: self.pool)
             let cache = try await reader.open()
             guard cache.domains.values.contains(where: { $0.nodes.contains { $0.key.event == event } }) else {
@@ -90,18 +97,18 @@ struct ChangeRoutes: Sendable {
     private func floors(_ event: String, _ since: ChangesSince) async throws -> (revision: Int64, ChangeFloors) {
         let shard = Shard(event: event)
         let revision =
-            try await self.pool.query(
-                "SELECT revision FROM shard_leases WHERE shard = $1", [.shard(shard)],
-                deadline: .now + self.queryTimeout
-            ).column(Int64.self).first ?? 0
+            try await self.bound.bound {
+                try await self.pool.query("SELECT revision FROM shard_leases WHERE shard = $1", [.shard(shard)])
+            }.column(Int64.self).first ?? 0
         switch since {
         case .beginning: return (revision, ChangeFloors())
         case .time(let time): return (revision, ChangeFloors(common: time))
         case .revision(let revisionSeen):
-            let rows = try await self.pool.query(
-                "SELECT domain, max(window_end) FROM evaluations WHERE shard = $1 AND revision <= $2 GROUP BY domain",
-                [.shard(shard), .int64(revisionSeen)], deadline: .now + self.queryTimeout
-            ).map { try $0.decode((String, Timestamp).self) }
+            let rows = try await self.bound.bound {
+                try await self.pool.query(
+                    "SELECT domain, max(window_end) FROM evaluations WHERE shard = $1 AND revision <= $2 GROUP BY domain",
+                    [.shard(shard), .int64(revisionSeen)])
+            }.map { try $0.decode((String, Timestamp).self) }
             return (revision, ChangeFloors(byDomain: Dictionary(rows) { first, _ in first }))
         }
     }
@@ -119,11 +126,7 @@ struct ChangeRoutes: Sendable {
             }
             return graph
         }
-        let limit = ContinuousClock.now + self.queryTimeout
-        let deadline = min(PostgresDeadline.current ?? limit, limit)
-        let (from, to) = try await PostgresDeadline.$current.withValue(deadline) {
-            (try await stored("from"), try await stored("to"))
-        }
+        let (from, to) = try await self.bound.bound { (try await stored("from"), try await stored("to")) }
         guard from.event == to.event else {
             throw Problem(.invalidRequest, detail: "from and to must be graphs of one event")
         }

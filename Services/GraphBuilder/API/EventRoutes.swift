@@ -32,7 +32,7 @@ struct EventRoutes: Sendable {
     }
 
     let pool: PostgresPool
-    let queryTimeout: Duration
+    let bound: QueryBound
 
     func add(to router: Router<CallContext>) {
         router.get("/v1/events") { request, _ in try await self.list(request) }
@@ -40,7 +40,7 @@ struct EventRoutes: Sendable {
     }
 
     private func query(_ statement: PostgresStatement, _ parameters: [PostgresValue]) async throws -> PostgresRows {
-        try await self.pool.query(statement, parameters, deadline: .now + self.queryTimeout)
+        try await self.bound.bound { try await self.pool.query(statement, parameters) }
     }
 
     private func list(_ request: Request) async throws -> Response {

@@ -9,7 +9,8 @@ import ServiceRuntime
 
 /// `GET /v1/correlation-graph?eventId=` and its older name `/api/correlation-graph`.
 struct GraphRoutes: Sendable {
-    /// Whether the answer came out of the owner's memory (`warm`) or of the database (`cold`).
+    /// Whether the answer came out of the owner's memory (`warm`), of the database (`cold`), or of memory that nothing newer could
+    /// be had for (`stale`).
     static let sourceHeader = HTTPField.Name("X-Undercurrent-Source")
     static let revisionHeader = HTTPField.Name("X-Undercurrent-Revision")
 
@@ -17,7 +18,12 @@ struct GraphRoutes: Sendable {
     let cold: ColdGraphReader
     let keeper: LeaseKeeper
     let engine: EvaluationEngine
-    let queryTimeout: Duration
+    let bound: QueryBound
+    /// Whether an old graph is better than none while the database is away.
+    var servesStale: @Sendable () -> Bool = { true }
+    /// nil: memory is not looked at.
+    var memory: MemoryWatch?
+    var staleAnswers: StaleAnswers?
 
     func add(to router: Router<CallContext>) {
         for path in ["/v1/correlation-graph", "/api/correlation-graph"] {
@@ -39,16 +45,22 @@ struct GraphRoutes: Sendable {
             layer: try query.layer("layer"), minConfidence: try query.number("minConfidence", in: 0...1) ?? 0,
             limit: try query.integer("limit", in: 1...200, default: 200), includesRejected: include != nil)
         guard let found = try await self.current(event) else {
+            if let memory, memory.isShedding {
+                throw Problem(
+                    .memoryLimitExceeded, detail: "No graph is built at present: memory is at its ceiling.",
+                    retryAfter: 5)
+            }
             throw Problem(.notFound, detail: "there is no graph of this event")
         }
+        if found.source == .stale { return try self.stale(found, filter) }
         // Only the evaluation in memory knows them. An answer without them is the plain one and has its tag: a tag stands for
         // the same bytes on every replica.
-        if !found.isWarm { filter.includesRejected = false }
+        if found.source != .warm { filter.includesRejected = false }
         let key = GraphStore.BodyKey(graph: found.graph.id, revision: found.revision, filter: filter)
         let known = self.graphs.body(key)
         let tag = known?.entityTag ?? GraphIdentity.entityTag(id: found.graph.id, filter: filter)
         var headers: HTTPFields = [.eTag: tag, .age: String(Int(found.ageSeconds)), .cacheControl: "no-cache"]
-        if let name = Self.sourceHeader { headers[name] = found.isWarm ? "warm" : "cold" }
+        if let name = Self.sourceHeader { headers[name] = found.source.rawValue }
         if let name = Self.revisionHeader { headers[name] = String(found.revision) }
         if Self.matches(request.headers[values: .ifNoneMatch], tag) {
             return Response(status: .notModified, headers: headers)
@@ -58,32 +70,77 @@ struct GraphRoutes: Sendable {
         if let known {
             body = known.data
         } else {
+            if filter.includesRejected, let memory, memory.isShedding {
+                throw Problem(
+                    .memoryLimitExceeded, detail: "Rejected pairs are not computed: memory is at its ceiling.",
+                    retryAfter: 5)
+            }
             let rejected = filter.includesRejected ? await self.engine.rejected(event) : nil
             body = try GraphDocument(found.graph, filter: filter, rejected: rejected).encoded()
-            self.graphs.keep(GraphStore.Body(entityTag: tag, data: body), for: key)
+            // Near the ceiling the cache stays empty.
+            if self.memory?.reason == nil { self.graphs.keep(GraphStore.Body(entityTag: tag, data: body), for: key) }
         }
         headers[.contentLength] = String(body.count)
         return Response(status: .ok, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: body)))
     }
 
+    private enum Source: String { case warm, cold, stale }
+
     private struct Found {
         var graph: CorrelationGraph
         var revision: Int64
         var ageSeconds: Double
-        var isWarm: Bool
+        var source: Source
+    }
+
+    /// What memory still has while the database is away: every layer says that it is old. It has no tag, for it stands for no
+    /// state of the database.
+    private func stale(_ found: Found, _ filter: GraphFilter) throws -> Response {
+        var graph = found.graph
+        graph.layers = graph.layers.map { report in
+            guard report.state == .ok || report.state == .degraded else { return report }
+            var report = report
+            report.state = .stale
+            report.reason = "the database does not answer; this is what was known \(Int(found.ageSeconds)) s ago"
+            return report
+        }
+        let body = try GraphDocument(graph, filter: filter, rejected: nil).encoded()
+        var headers: HTTPFields = [
+            .contentType: "application/json", .age: String(Int(found.ageSeconds)), .cacheControl: "no-store",
+            .contentLength: String(body.count),
+        ]
+        if let name = Self.sourceHeader { headers[name] = found.source.rawValue }
+        if let name = Self.revisionHeader { headers[name] = String(found.revision) }
+        self.staleAnswers?.note()
+        return Response(status: .ok, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: body)))
     }
 
     /// Out of memory when this replica is the trusted owner, else out of the database.
     private func current(_ event: String) async throws -> Found? {
         if self.keeper.isTrusted(Shard(event: event)), let entry = self.graphs.entry(event) {
             let age = (ContinuousClock.now - entry.publishedAt) / .seconds(1)
-            return Found(graph: entry.graph, revision: entry.revision, ageSeconds: age, isWarm: true)
+            return Found(graph: entry.graph, revision: entry.revision, ageSeconds: age, source: .warm)
         }
-        let limit = ContinuousClock.now + self.queryTimeout
-        let deadline = min(PostgresDeadline.current ?? limit, limit)
-        let stored = try await PostgresDeadline.$current.withValue(deadline) { try await self.cold.graph(event) }
-        return stored.map {
-            Found(graph: $0.graph, revision: $0.revision, ageSeconds: $0.ageSeconds, isWarm: false)
+        do {
+            let stored = try await self.bound.bound { try await self.cold.graph(event) }
+            return stored.map {
+                Found(graph: $0.graph, revision: $0.revision, ageSeconds: $0.ageSeconds, source: .cold)
+            }
+        } catch {
+            guard Self.isAbsence(error), self.servesStale(), let entry = self.graphs.lastKnown(event) else {
+                throw error
+            }
+            let age = (ContinuousClock.now - entry.publishedAt) / .seconds(1)
+            return Found(graph: entry.graph, revision: entry.revision, ageSeconds: age, source: .stale)
+        }
+    }
+
+    /// Whether the database could not be asked, so that it says nothing about the graph.
+    private static func isAbsence(_ error: any Error) -> Bool {
+        switch error {
+        case let error as PostgresError: error.severity != .never
+        case let problem as Problem: problem.code == .unavailable
+        default: false
         }
     }
 

@@ -15,6 +15,8 @@ struct DomainEvaluator {
         var digest: Digest128
         /// Of the domains that took part, see ``SeriesCache/lateVersion(of:)``.
         var lateVersion: Int
+        /// What layers could do when it was made.
+        var layers = LayerMachine.Standing()
     }
 
     struct Outcome {
@@ -27,6 +29,8 @@ struct DomainEvaluator {
     let cache: SeriesCache
     let thresholds: LayerThresholds
     let declared: DeclaredPairs
+    /// Layers that are not to be computed, and why.
+    var layerStates: [Layer: (state: LayerReport.State, reason: String)] = [:]
 
     /// - Parameters:
     ///   - events: to evaluate, ascending.
@@ -49,6 +53,7 @@ struct DomainEvaluator {
                 .degraded, "not up to this window end yet: \(due.partners.late.joined(separator: ", "))"
             )
         }
+        input.layerStates.merge(self.layerStates) { $1 }
         for event in events {
             for standing in states[event]?.standing ?? [] {
                 input.detectedAt[
@@ -68,10 +73,14 @@ struct DomainEvaluator {
         for evaluation in Evaluation.evaluate(input) {
             var state = states[evaluation.event] ?? Self.fresh(evaluation.event, domain: domain, clock: clock)
             state.ticks = ticks[evaluation.event]
-            state.standing = evaluation.accepted.map {
-                DetectorStates.Standing(
-                    source: $0.source, target: $0.target, estimator: $0.estimator, since: $0.detectedAt)
-            }
+            // An edge of a layer that was not computed stands as far as anybody knows.
+            let unseen = state.standing.filter { self.layerStates[Layer(of: $0.source, and: $0.target)] != nil }
+            state.standing =
+                unseen
+                + evaluation.accepted.map {
+                    DetectorStates.Standing(
+                        source: $0.source, target: $0.target, estimator: $0.estimator, since: $0.detectedAt)
+                }
             if learning.contains(evaluation.event) {
                 self.detect(
                     evaluation, in: input, domain: domain, bucket: due.bucket, state: &state, outcome: &outcome)
@@ -81,7 +90,8 @@ struct DomainEvaluator {
                 Part(
                     evaluation: evaluation, domain: due.domain, bucket: due.bucket, windowEnd: due.windowEnd,
                     partners: due.partners, digest: digest,
-                    lateVersion: self.cache.lateVersion(of: [due.domain] + due.partners.ready)))
+                    lateVersion: self.cache.lateVersion(of: [due.domain] + due.partners.ready),
+                    layers: LayerMachine.Standing(evaluation.layers)))
         }
         return outcome
     }

@@ -30,6 +30,7 @@ extension EvaluationEngine {
                 self.schedule.remove(name)
             }
         }
+        let standing = self.layers.standing
         var events: [Place: Set<String>] = [:]
         var partners: [Place: EvaluationSchedule.Partners] = [:]
         for (event, parts) in self.parts {
@@ -38,7 +39,8 @@ extension EvaluationEngine {
                 let now = partners[place] ?? self.schedule.partners(of: domain, at: part.bucket)
                 partners[place] = now
                 let isLate = isLevel && part.lateVersion != self.cache.lateVersion(of: [domain] + now.ready)
-                if now != part.partners || isLate { events[place, default: []].insert(event) }
+                let isOfOtherLayers = isLevel && part.layers != standing
+                if now != part.partners || isLate || isOfOtherLayers { events[place, default: []].insert(event) }
             }
         }
         if isLevel { self.addLateEvents(to: &events) }
@@ -101,6 +103,7 @@ extension EvaluationEngine {
         for event in events {
             self.parts[event]?[revision.domain]?.partners = partners
             self.parts[event]?[revision.domain]?.lateVersion = version
+            self.parts[event]?[revision.domain]?.layers = self.layers.standing
         }
         self.cache.update(revision.domain) { domain in
             for event in events where (domain.lateEvents[event] ?? .max) <= revision.bucket {

@@ -80,7 +80,9 @@ extension EvaluationEngine {
         let start = ContinuousClock.now
         var count = 0
         self.passedOver = false
-        while count < self.settings.batchEvaluations, ContinuousClock.now - start < self.settings.batchTime {
+        while count < self.settings.batchEvaluations, ContinuousClock.now - start < self.settings.batchTime,
+            self.pace.admits(now: ContinuousClock.now - self.startedAt)
+        {
             let due = self.nextDue()
             if let revision = self.revisions.first, self.covers(revision),
                 due.map({ revision.windowEnd < $0.windowEnd }) ?? true
@@ -189,9 +191,15 @@ extension EvaluationEngine {
         for event in events {
             states[event] = self.detectors[Shard(event: event)]?[due.domain]?.events.removeValue(forKey: event)
         }
-        let outcome = DomainEvaluator(
-            cache: self.cache, thresholds: self.settings.thresholds, declared: self.declared
-        ).evaluate(due, events: events, learning: learning, states: &states)
+        var outcome = DomainEvaluator.Outcome()
+        self.layers.evaluating { plan in
+            outcome = DomainEvaluator(
+                cache: self.cache, thresholds: self.settings.thresholds, declared: self.declared,
+                layerStates: plan.states
+            ).evaluate(due, events: events, learning: learning, states: &states)
+            return outcome.parts.flatMap(\.evaluation.layers)
+        }
+        self.pace.spend(events.count)
         for (event, state) in states {
             self.detectors[Shard(event: event)]?[due.domain, default: DetectorStates(profile: profile)].events[event] =
                 state

@@ -26,7 +26,12 @@ actor EvaluationEngine {
     let graphs: GraphStore
     let metrics: GraphBuilderMetrics
     let settings: Settings
+    let layers: LayerControl
+    /// nil: memory is not looked at.
+    let memory: MemoryWatch?
     let logger: Logger
+    let startedAt = ContinuousClock.now
+    var pace = GraphPace(rate: 0)
 
     var cache = SeriesCache()
     var schedule = EvaluationSchedule()
@@ -59,7 +64,8 @@ actor EvaluationEngine {
 
     init(
         pool: PostgresPool, keeper: LeaseKeeper, graphs: GraphStore, metrics: GraphBuilderMetrics,
-        settings: Settings = Settings(), logger: Logger
+        settings: Settings = Settings(), layers: LayerControl = LayerControl(), memory: MemoryWatch? = nil,
+        logger: Logger
     ) {
         self.pool = pool
         self.keeper = keeper
@@ -67,6 +73,8 @@ actor EvaluationEngine {
         self.graphs = graphs
         self.metrics = metrics
         self.settings = settings
+        self.layers = layers
+        self.memory = memory
         self.logger = logger
     }
 
@@ -79,6 +87,12 @@ actor EvaluationEngine {
         }
         var goesOn = true
         while goesOn, !Task.isCancelled {
+            // What was built is written; reading on or building would only take more.
+            if let memory, memory.isShedding {
+                memory.recordShed()
+                self.freed.note()
+                break
+            }
             let readMore = try await self.read()
             try await self.follow(self.keeper.trusted)
             try await self.moveWindows(isLevel: !readMore)
@@ -89,6 +103,24 @@ actor EvaluationEngine {
             goesOn = readMore || evaluated
         }
         self.freed.giveBackIfDue()
+    }
+
+    /// Changes how many graphs a second may be built; 0: any number.
+    func limit(graphsPerSecond rate: Int) { self.pace.set(rate: rate) }
+
+    /// Loses everything it knows, as if its process had been killed: the next round begins from the database.
+    func die() {
+        self.letGo(Set(self.owned.keys))
+        self.pending = EvaluationBatch()
+        self.cache = SeriesCache()
+        self.schedule = EvaluationSchedule()
+        self.tail = nil
+        self.profilesSince = .earliest
+        self.parts = [:]
+        self.revisions = []
+        self.waiting = [:]
+        self.unpublished = []
+        self.unstored = []
     }
 
     // MARK: Reading

@@ -95,6 +95,18 @@ final class GraphStore: Sendable {
         }
     }
 
+    /// The graph of an event however old, for when nothing newer can be had.
+    func lastKnown(_ event: String) -> Entry? { self.state.withLock { $0.entries[event] } }
+
+    /// Empties the cache of encoded bodies; they are made again when asked for.
+    func dropBodies() {
+        self.state.withLock { state in
+            state.bodies = [:]
+            state.bodyOrder = []
+            state.bodyBytes = 0
+        }
+    }
+
     func body(_ key: BodyKey) -> Body? { self.state.withLock { $0.bodies[key] } }
 
     func keep(_ body: Body, for key: BodyKey) {

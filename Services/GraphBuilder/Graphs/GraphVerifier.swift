@@ -50,7 +50,7 @@ struct GraphVerifier: Sendable {
                 names, widths: recipe.domains.mapValues(\.bucketMs), nodeLimit: Self.nodeLimit)
         else { return .unverifiable("its domains have more than \(Self.nodeLimit) nodes") }
         if let reason = Self.retired(cache, recipe) { return .unverifiable(reason) }
-        guard let graph = try await self.recompute(stored.event, recipe, cache, loader) else {
+        guard let graph = try await self.recompute(stored, cache, loader) else {
             return .unverifiable("its domains have no observations any more")
         }
         var difference = GraphDifference(from: stored.edges, to: GraphDifference.edges(graph))
@@ -99,8 +99,14 @@ struct GraphVerifier: Sendable {
 
     /// Every evaluation the graph was put together from, made again.
     private func recompute(
-        _ event: String, _ recipe: GraphRecipe, _ cache: SeriesCache, _ loader: SeriesLoader
+        _ stored: GraphHistory.Stored, _ cache: SeriesCache, _ loader: SeriesLoader
     ) async throws -> CorrelationGraph? {
+        let (event, recipe) = (stored.event, stored.recipe)
+        // A layer that was not computed then is not computed now.
+        var unseen: [Layer: (state: LayerReport.State, reason: String)] = [:]
+        for report in stored.layers where report.state == .failed || report.state == .standby {
+            unseen[report.layer] = (report.state, report.reason ?? "")
+        }
         var parts: [DomainEvaluator.Part] = []
         for part in recipe.parts {
             var loaded = cache
@@ -116,7 +122,7 @@ struct GraphVerifier: Sendable {
                 domain: part.domain, bucket: clock.bucket(of: part.windowEnd.milliseconds - 1),
                 windowEnd: part.windowEnd,
                 partners: EvaluationSchedule.Partners(ready: part.ready, late: part.late))
-            parts += await Self.evaluate(due, event: event, cache: loaded, thresholds: recipe.thresholds)
+            parts += await Self.evaluate(due, event: event, cache: loaded, thresholds: recipe.thresholds, unseen)
         }
         var assembler = GraphAssembler(cache: cache, thresholds: recipe.thresholds)
         return assembler.graph(event: event, parts: parts)
@@ -124,11 +130,14 @@ struct GraphVerifier: Sendable {
 
     @concurrent
     private static func evaluate(
-        _ due: EvaluationSchedule.Due, event: String, cache: SeriesCache, thresholds: LayerThresholds
+        _ due: EvaluationSchedule.Due, event: String, cache: SeriesCache, thresholds: LayerThresholds,
+        _ unseen: [Layer: (state: LayerReport.State, reason: String)]
     ) async -> [DomainEvaluator.Part] {
         var states: [String: DetectorStates.Event] = [:]
-        return DomainEvaluator(cache: cache, thresholds: thresholds, declared: DeclaredPairs([]))
-            .evaluate(due, events: [event], learning: [], states: &states).parts
+        return DomainEvaluator(
+            cache: cache, thresholds: thresholds, declared: DeclaredPairs([]), layerStates: unseen
+        )
+        .evaluate(due, events: [event], learning: [], states: &states).parts
     }
 
     private static func differences(_ stored: [LayerReport], _ made: [LayerReport]) -> [String] {

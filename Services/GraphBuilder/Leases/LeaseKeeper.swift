@@ -58,6 +58,9 @@ final class LeaseKeeper: Service {
         self.logger.warning("lost shards", metadata: ["shards": "\(shards.map(\.rawValue).sorted())"])
     }
 
+    /// Loses what it holds without giving it back, as if its process had been killed.
+    func forget() { self.state.withLock { $0.machine = LeaseMachine(validity: self.store.validity) } }
+
     /// Renews until shutdown begins, then gives everything back.
     func run() async throws {
         await cancelWhenGracefulShutdown {

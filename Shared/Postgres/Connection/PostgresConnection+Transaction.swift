@@ -38,11 +38,16 @@ extension PostgresConnection {
         _ mode: TransactionMode = .readCommitted, deadline: ContinuousClock.Instant? = nil
     ) async throws(PostgresError) {
         var text = mode.rawValue
+        let bound = PostgresDeadline.statement
         if let limit = PostgresDeadline.earliest(deadline) {
             let left = (limit - ContinuousClock.now).wholeMilliseconds
             guard left > 0 else { throw PostgresError(.timeout, detail: "before BEGIN") }
-            text += "; SET LOCAL statement_timeout = \(min(left, Int64(Int32.max)))"
+            let milliseconds = min(left, bound?.milliseconds ?? .max, Int64(Int32.max))
+            text += "; SET LOCAL statement_timeout = \(milliseconds)"
+        } else if let bound {
+            text += "; SET LOCAL statement_timeout = \(bound.milliseconds)"
         }
+        if let delay = bound?.delay { text += "; SELECT pg_sleep(\(delay.inSeconds))" }
         try await self.perform(deadline: deadline) { session, operation throws(PostgresError) in
             _ = try session.runSimple(text, &operation)
         }

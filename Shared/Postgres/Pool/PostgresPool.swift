@@ -106,6 +106,9 @@ public final class PostgresPool: Sendable {
     public nonisolated(nonsending) func query(
         _ statement: PostgresStatement, _ parameters: [PostgresValue] = [], deadline: ContinuousClock.Instant? = nil
     ) async throws -> PostgresRows {
+        if let bound = PostgresDeadline.statement {
+            return try await self.query(PostgresQuery(statement, parameters), bound: bound, deadline: deadline)
+        }
         let lease = try await self.lease(deadline: deadline)
         do {
             let rows = try await lease.connection.single(PostgresQuery(statement, parameters), deadline: deadline)
@@ -114,6 +117,19 @@ public final class PostgresPool: Sendable {
         } catch {
             await self.release(lease)
             throw error
+        }
+    }
+
+    /// One statement with the server's own limit, in one round trip.
+    private nonisolated(nonsending) func query(
+        _ query: PostgresQuery, bound: PostgresDeadline.Statement, deadline: ContinuousClock.Instant?
+    ) async throws -> PostgresRows {
+        // Local to the transaction, and a pipeline is one.
+        let limit = PostgresQuery(
+            "SELECT set_config('statement_timeout', $1, true)", [.text("\(bound.milliseconds)ms")])
+        let before = [limit] + (bound.delayQuery.map { [$0] } ?? [])
+        return try await self.withConnection(deadline: deadline) { connection in
+            try await connection.pipeline(before + [query], deadline: deadline)[before.count]
         }
     }
 

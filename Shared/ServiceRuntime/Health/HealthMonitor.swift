@@ -41,6 +41,7 @@ public final class HealthMonitor: Sendable {
         var isStarted = false
         var checks: [Check] = []
         var figures: (@Sendable () -> HealthReport.Metrics)?
+        var circuits: [@Sendable () -> (states: [String: String], reasons: [String])] = []
         var last: Outcome?
         var isRunning = false
     }
@@ -65,6 +66,15 @@ public final class HealthMonitor: Sendable {
         self.state.withLock { $0.figures = figures }
     }
 
+    /// Circuits that are shown, and degrade the service while they are not closed.
+    public func add(circuits: @escaping @Sendable () -> (states: [String: String], reasons: [String])) {
+        self.state.withLock { $0.circuits.append(circuits) }
+    }
+
+    public func add(_ circuit: Circuit) {
+        self.add(circuits: { ([circuit.name: circuit.state.rawValue], circuit.reason.map { [$0] } ?? []) })
+    }
+
     /// From now on requests may come: set when the listener is up.
     public func markStarted() { self.state.withLock { $0.isStarted = true } }
     /// From now on `/readyz` says 503.
@@ -81,13 +91,20 @@ public final class HealthMonitor: Sendable {
 
     public func report() async -> HealthReport {
         let outcome = await self.outcome()
-        let (figures, isDraining) = self.state.withLock { ($0.figures, $0.isDraining) }
+        let (figures, isDraining, circuits) = self.state.withLock { ($0.figures, $0.isDraining, $0.circuits) }
+        var states: [String: String] = [:]
+        var troubles: [String] = []
+        for circuit in circuits {
+            let told = circuit()
+            states.merge(told.states) { $1 }
+            troubles += told.reasons
+        }
         var metrics = figures?() ?? HealthReport.Metrics()
         metrics.dbLatency = outcome.databaseMs
-        let reasons = (isDraining ? ["the service is stopping"] : []) + outcome.stopping + outcome.degrading
+        let reasons = (isDraining ? ["the service is stopping"] : []) + outcome.stopping + outcome.degrading + troubles
         return HealthReport(
             status: reasons.isEmpty ? .healthy : .degraded, service: self.service, version: self.version,
-            metrics: metrics, reasons: reasons)
+            metrics: metrics, circuits: states, reasons: reasons)
     }
 
     private func outcome() async -> Outcome {

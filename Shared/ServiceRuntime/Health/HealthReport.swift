@@ -32,14 +32,20 @@ public struct HealthReport: Codable, Hashable, Sendable {
     public var service: String
     public var version: String
     public var metrics: Metrics
+    /// State of each circuit by name: `closed`, `halfOpen`, `open`.
+    public var circuits: [String: String]
     /// Why it is not HEALTHY, in words.
     public var reasons: [String]
 
-    public init(status: Status, service: String, version: String, metrics: Metrics, reasons: [String]) {
+    public init(
+        status: Status, service: String, version: String, metrics: Metrics, circuits: [String: String] = [:],
+        reasons: [String]
+    ) {
         self.status = status
         self.service = service
         self.version = version
         self.metrics = metrics
+        self.circuits = circuits
         self.reasons = reasons
     }
 }

@@ -7,23 +7,29 @@ import Synchronization
 public final class AdmissionMiddleware: RouterMiddleware {
     public typealias Context = CallContext
 
-    public let limit: Int
+    private let bound: Atomic<Int>
     private let inFlight = Mutex(0)
     private let refused: Counter
 
     public init(limit: Int, metrics: any MetricsFactory = MetricsSystem.factory) {
         precondition(limit > 0, "a limit of zero would refuse every request")
-        self.limit = limit
+        self.bound = Atomic(limit)
         self.refused = Counter(label: "http_server_requests_shed_total", dimensions: [], factory: metrics)
     }
+
+    public var limit: Int { self.bound.load(ordering: .relaxed) }
+
+    /// Counts for requests from now on; those at work go on.
+    public func set(limit: Int) { self.bound.store(max(1, limit), ordering: .relaxed) }
 
     public var inFlightCount: Int { self.inFlight.withLock { $0 } }
 
     public func handle(
         _ request: Request, context: CallContext, next: @concurrent (Request, CallContext) async throws -> Response
     ) async throws -> Response {
+        let limit = self.limit
         let isAdmitted = self.inFlight.withLock { count in
-            guard count < self.limit else { return false }
+            guard count < limit else { return false }
             count += 1
             return true
         }

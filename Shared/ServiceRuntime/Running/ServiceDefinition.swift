@@ -13,6 +13,8 @@ public protocol ServiceDefinition: Sendable {
     static var metricsPort: Int { get }
     /// Its own keys, besides the shared ones.
     static var settings: [Setting] { get }
+    /// Its own keys whose new value counts at once when the configuration is read again, besides ``Setting/sharedReloadable``.
+    static var reloadableSettings: Set<String> { get }
     /// Words its own keys begin with, so that typos of them stop the start.
     static var settingPrefixes: [String] { get }
 
@@ -22,6 +24,7 @@ public protocol ServiceDefinition: Sendable {
 
 extension ServiceDefinition {
     public static var settingPrefixes: [String] { [] }
+    public static var reloadableSettings: Set<String> { [] }
 
     public static var settingsTable: [Setting] {
         let own = Set(Self.settings.map(\.name))
@@ -38,6 +41,8 @@ extension ServiceDefinition {
 /// What the runtime has made before the service is assembled.
 public struct ServiceHost: Sendable {
     public let settings: ServiceSettings
+    /// The same, and what of them has changed since.
+    public let live: LiveSettings
     public let logger: Logger
     public let metrics: MetricsRegistry
     public let tracer: TraceRecorder
@@ -49,8 +54,9 @@ public struct ServiceHost: Sendable {
 
     public init(
         settings: ServiceSettings, logger: Logger, metrics: MetricsRegistry, tracer: TraceRecorder,
-        health: HealthMonitor, database: PostgresPool, listener: ListenerAddress
+        health: HealthMonitor, database: PostgresPool, listener: ListenerAddress, live: LiveSettings? = nil
     ) {
+        self.live = live ?? LiveSettings(settings, reloadable: [])
         self.settings = settings
         self.logger = logger
         self.metrics = metrics

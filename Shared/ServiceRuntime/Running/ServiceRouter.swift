@@ -13,10 +13,12 @@ public struct ServiceRouter: Sendable {
     public var secrets: CallerTokenSecrets
     public var inFlightLimit: Int
     public var routes: RouteTable
+    /// Where a changed HTTP_MAX_IN_FLIGHT comes from; nil: it never changes.
+    public var live: LiveSettings?
 
     public init(
         tracer: TraceRecorder, metrics: any MetricsFactory, health: HealthMonitor, secrets: CallerTokenSecrets,
-        inFlightLimit: Int, routes: RouteTable = RouteTable()
+        inFlightLimit: Int, routes: RouteTable = RouteTable(), live: LiveSettings? = nil
     ) {
         self.tracer = tracer
         self.metrics = metrics
@@ -24,6 +26,7 @@ public struct ServiceRouter: Sendable {
         self.secrets = secrets
         self.inFlightLimit = inFlightLimit
         self.routes = routes
+        self.live = live
     }
 
     public func build(_ addRoutes: (Router<CallContext>) -> Void) -> Router<CallContext> {
@@ -33,7 +36,9 @@ public struct ServiceRouter: Sendable {
         router.add(middleware: HTTPMetricsMiddleware(factory: self.metrics))
         router.add(middleware: ProblemMiddleware(routes: self.routes))
         HealthRoutes(monitor: self.health).add(to: router)
-        router.add(middleware: AdmissionMiddleware(limit: self.inFlightLimit, metrics: self.metrics))
+        let admission = AdmissionMiddleware(limit: self.inFlightLimit, metrics: self.metrics)
+        self.live?.observe { admission.set(limit: $0.integer("HTTP_MAX_IN_FLIGHT")) }
+        router.add(middleware: admission)
         router.add(middleware: CallerTokenMiddleware(secrets: self.secrets, routes: self.routes))
         router.add(middleware: DeadlineMiddleware())
         addRoutes(router)

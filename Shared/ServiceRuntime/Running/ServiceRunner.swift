@@ -1,4 +1,5 @@
 import CoreMetrics
+import Foundation
 import Hummingbird
 import HummingbirdCore
 import Instrumentation
@@ -41,9 +42,11 @@ public struct ServiceRunner<Definition: ServiceDefinition>: Sendable {
             try await database.ping()
         }
         health.add(SchemaCheck(database: database).check)
+        let live = LiveSettings(
+            self.settings, reloadable: Setting.sharedReloadable.union(Definition.reloadableSettings))
         let host = ServiceHost(
             settings: self.settings, logger: logger, metrics: registry, tracer: tracer, health: health,
-            database: database, listener: ListenerAddress())
+            database: database, listener: ListenerAddress(), live: live)
         let assembly = try await Definition.assemble(host)
 
         var services: [any Service] = []
@@ -55,6 +58,10 @@ public struct ServiceRunner<Definition: ServiceDefinition>: Sendable {
         }
         services.append(PoolService { await database.run() })
         services.append(
+            SettingsReload(
+                live: live, path: ProcessInfo.processInfo.environment["CONFIG_FILE"], logger: logger, factory: registry
+            ) { () throws(SettingsError) in try Definition.settingsLoader.load() })
+        services.append(
             MetricsListener(
                 registry: registry, health: health, host: self.settings.metricsHost, port: self.settings.metricsPort,
                 logger: logger))
@@ -62,7 +69,7 @@ public struct ServiceRunner<Definition: ServiceDefinition>: Sendable {
         if let routes = assembly.routes {
             let router = ServiceRouter(
                 tracer: tracer, metrics: registry, health: health, secrets: secrets,
-                inFlightLimit: self.settings.integer("HTTP_MAX_IN_FLIGHT")
+                inFlightLimit: self.settings.integer("HTTP_MAX_IN_FLIGHT"), live: live
             ).build(routes)
             services.append(self.listener(router, host, assembly.beforeListening))
         } else if let beforeListening = assembly.beforeListening {

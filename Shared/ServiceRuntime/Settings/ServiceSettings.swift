@@ -57,6 +57,8 @@ public struct ServiceSettings: Sendable {
     public var metricsHost: String { self.text("METRICS_HOST") }
     public var metricsPort: Int { self.integer("METRICS_PORT") }
     public var queryTimeout: Duration { self.milliseconds("QUERY_TIMEOUT_MS") }
+    public var batchTimeout: Duration { self.milliseconds("BATCH_TIMEOUT_MS") }
+    public var profile: String { self.text("UNDERCURRENT_PROFILE") }
     public var shutdownGrace: Duration { self.seconds("SHUTDOWN_GRACE_SECONDS") }
     public var shutdownDrain: Duration { self.seconds("SHUTDOWN_DRAIN_SECONDS") }
 

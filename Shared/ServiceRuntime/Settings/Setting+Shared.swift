@@ -2,8 +2,11 @@ extension Setting {
     /// Words our keys begin with: an unknown environment variable with one of them stops the start.
     public static let sharedPrefixes = [
         "UNDERCURRENT_", "DATABASE_", "HTTP_", "METRICS_", "LOG_", "CALLER_TOKEN_", "QUERY_", "SHUTDOWN_", "OTLP_",
-        "TRACE_",
+        "TRACE_", "BATCH_",
     ]
+
+    /// Keys whose new value counts at once when the configuration is read again.
+    static let sharedReloadable: Set<String> = ["QUERY_TIMEOUT_MS", "BATCH_TIMEOUT_MS", "HTTP_MAX_IN_FLIGHT"]
 
     /// Keys of one of the three services that another may find in a shared environment.
     static let keptNames: Set<String> = [
@@ -38,8 +41,17 @@ extension Setting {
                 "DATABASE_POOL_MIN", .integer(0...1_000), default: "1", "Connections kept open when idle."),
             Setting("DATABASE_POOL_MAX", .integer(1...1_000), default: "8", "Most connections."),
             Setting(
-                "QUERY_TIMEOUT_MS", .integer(1...3_600_000), unit: "ms", default: "2000",
-                "Longest interactive read."),
+                "QUERY_TIMEOUT_MS", .integer(1...3_600_000), unit: "ms", default: "50",
+                "Longest statement of an interactive read; the server itself stops it."),
+            Setting(
+                "BATCH_TIMEOUT_MS", .integer(1...3_600_000), unit: "ms", default: "10000",
+                "Longest statement of a question that computes over much that is stored."),
+            Setting(
+                "UNDERCURRENT_PROFILE", .choice(["development", "staging", "production"]), default: "production",
+                "What the installation is for; evidence names it, and production refuses CHAOS_ENABLED."),
+            Setting(
+                "CHAOS_ENABLED", .flag, default: "false",
+                "Whether `POST /v1/chaos` (scope admin) may break things on purpose."),
             Setting("HTTP_HOST", .text, default: "127.0.0.1", "Address the service listens on."),
             Setting(
                 "HTTP_PORT", .integer(0...65_535), default: String(httpPort), "Port of the service; 0: any free one."),

@@ -7,6 +7,8 @@ public struct Setting: Hashable, Sendable {
         case number(ClosedRange<Double>)
         case flag
         case choice([String])
+        /// Any of these words, separated by commas.
+        case words([String])
         /// Must name a file that can be read when the process starts.
         case file
         /// `http://` or `https://` with a host.
@@ -47,6 +49,7 @@ public struct Setting: Hashable, Sendable {
         case .number(let range): "must be a number from \(range.lowerBound) to \(range.upperBound)"
         case .flag: "must be true or false"
         case .choice(let words): "must be one of \(words.joined(separator: ", "))"
+        case .words(let words): "must be any of \(words.joined(separator: ", ")), separated by commas"
         case .file: "must name a file that can be read"
         case .url: "must be an http or https URL with a host"
         }

@@ -75,13 +75,20 @@ public struct SettingsLoader: Sendable {
 
     /// Values that are right alone and wrong together.
     private static func contradictions(_ values: [String: String]) -> [String] {
-        Setting.ordered.compactMap { pair in
-            guard let low = values[pair.low].flatMap({ Int($0) }), let high = values[pair.high].flatMap({ Int($0) }),
-                low > high || (low == high && !pair.mayEqual)
-            else { return nil }
-            return
-                "\(pair.low) must be \(pair.mayEqual ? "at most" : "less than") \(pair.high), not \(low) with \(high)"
-        }
+        Self.chaosInProduction(values)
+            + Setting.ordered.compactMap { pair in
+                guard let low = values[pair.low].flatMap({ Int($0) }),
+                    let high = values[pair.high].flatMap({ Int($0) }),
+                    low > high || (low == high && !pair.mayEqual)
+                else { return nil }
+                return
+                    "\(pair.low) must be \(pair.mayEqual ? "at most" : "less than") \(pair.high), not \(low) with \(high)"
+            }
+    }
+
+    private static func chaosInProduction(_ values: [String: String]) -> [String] {
+        guard values["CHAOS_ENABLED"] == "true", values["UNDERCURRENT_PROFILE"] == "production" else { return [] }
+        return ["CHAOS_ENABLED must not be true while UNDERCURRENT_PROFILE is production, which is its default"]
     }
 
     /// `DATABASE_URL` may stand in the file named by `DATABASE_URL_FILE`.
@@ -135,6 +142,9 @@ extension Setting {
             default: return nil
             }
         case .choice(let words): return words.first { $0 == trimmed.lowercased() || $0 == trimmed }
+        case .words(let words):
+            let given = trimmed.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) }
+            return given.allSatisfy(words.contains) ? given.joined(separator: ",") : nil
         case .file: return FileManager.default.isReadableFile(atPath: trimmed) ? trimmed : nil
         case .url:
             guard let parts = URLComponents(string: trimmed), parts.scheme == "http" || parts.scheme == "https",

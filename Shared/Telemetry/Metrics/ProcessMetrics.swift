@@ -10,6 +10,13 @@ public struct ProcessMetrics: Sendable {
     /// Seconds since 1970.
     public var startSeconds: Double = 0
 
+    /// Resident memory alone: one small file.
+    public static func residentBytes() -> Int {
+        guard let data = FileManager.default.contents(atPath: "/proc/self/statm") else { return 0 }
+        let words = String(decoding: data, as: UTF8.self).split(whereSeparator: \.isWhitespace)
+        return words.count > 1 ? (Int(words[1]) ?? 0) * Int(sysconf(Int32(_SC_PAGESIZE))) : 0
+    }
+
     /// Reads /proc (Linux).
     public static func current() -> ProcessMetrics {
         var metrics = ProcessMetrics()

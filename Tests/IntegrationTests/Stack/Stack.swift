@@ -25,6 +25,10 @@ final class Stack: Sendable {
         var namesServer = false
         /// Settings all of them get.
         var settings: [String: String] = [:]
+        /// Settings of one program, by its name.
+        var settingsOf: [String: [String: String]] = [:]
+        /// Settings that are left to the programs' own defaults and files.
+        var withoutSettings: Set<String> = []
     }
 
     struct Ports: Sendable {
@@ -135,6 +139,8 @@ final class Stack: Sendable {
             "HTTP_PORT": "\(self.ports[name]?.http ?? 0)",
             "METRICS_PORT": "\(self.ports[name]?.metrics ?? 0)",
             "CALLER_TOKEN_SECRET_FILE": self.folder + "/caller-secret", "SHUTDOWN_DRAIN_SECONDS": "0",
+            // Tests share two cores with builds; what is asserted about the limit sets its own.
+            "QUERY_TIMEOUT_MS": "2000",
         ]
         if name == "gateway" {
             settings["TLS_CERTIFICATE_FILE"] = self.folder + "/server.pem"
@@ -144,7 +150,9 @@ final class Stack: Sendable {
                 settings[key] = "http://127.0.0.1:\(self.ports[upstream]?.http ?? 0)"
             }
         }
-        return settings.merging(self.options.settings) { $1 }.merging(changes) { $1 }
+        return settings.filter { !self.options.withoutSettings.contains($0.key) }
+            .merging(self.options.settings) { $1 }.merging(self.options.settingsOf[name] ?? [:]) { $1 }
+            .merging(changes) { $1 }
     }
 
     /// The executable behind a name of ``Options/programs``.

@@ -1,0 +1,99 @@
+import Logging
+import Model
+import Postgres
+import ServiceRuntime
+import Synchronization
+import Telemetry
+
+/// Carries out trials in this replica. Made only where CHAOS_ENABLED is set, which the production profile refuses.
+final class ChaosControl: Sendable {
+    private struct State {
+        var slowUntil: ContinuousClock.Instant?
+        var delay = Duration.zero
+        /// Memory taken up on purpose, and its owner.
+        var ballast: [UInt8] = []
+        var ballastEnds: Task<Void, Never>?
+    }
+
+    private let pool: PostgresPool
+    private let engine: EvaluationEngine
+    private let keeper: LeaseKeeper
+    private let layers: LayerControl
+    private let ceilingBytes: @Sendable () -> Int
+    private let slowness: DatabaseSlowness
+    private let logger: Logger
+    private let state = Mutex(State())
+
+    init(
+        pool: PostgresPool, engine: EvaluationEngine, keeper: LeaseKeeper, layers: LayerControl,
+        slowness: DatabaseSlowness, ceilingBytes: @escaping @Sendable () -> Int, logger: Logger
+    ) {
+        self.pool = pool
+        self.engine = engine
+        self.keeper = keeper
+        self.layers = layers
+        self.slowness = slowness
+        self.ceilingBytes = ceilingBytes
+        self.logger = logger
+    }
+
+    /// What was done, in words.
+    func carryOut(_ plan: ChaosTrial.Plan) async throws -> String {
+        self.logger.warning("chaos trial", metadata: ["kind": "\(plan.kind)", "seconds": "\(plan.seconds)"])
+        switch plan.kind {
+        case .layer, .allLayers:
+            self.layers.kill(plan.layers, for: .seconds(plan.seconds))
+            return "\(plan.layers.map(\.code).joined(separator: ", ")) will fail for \(plan.seconds) s"
+        case .slowDatabase:
+            self.slowness.slow(by: .milliseconds(plan.delayMs), for: .seconds(plan.seconds))
+            return "each read waits \(plan.delayMs) ms on the server for \(plan.seconds) s"
+        case .connectionLoss:
+            let ended =
+                try await self.pool.query(
+                    """
+                    SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity
+                    WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name = $1
+                    """, [.text(GraphBuilder.name)]
+                ).column(Int.self).first ?? 0
+            return "\(ended) connections were ended by the server"
+        case .workerKill:
+            if Bool.random() {
+                await self.engine.die()
+                return "the evaluation worker lost everything it knew"
+            }
+            self.keeper.forget()
+            return "the lease keeper forgot its leases; they run out on their own"
+        case .memory: return self.takeMemory(for: .seconds(plan.seconds))
+        }
+    }
+
+    /// Fills memory up to the ceiling with pages that are really there.
+    private func takeMemory(for duration: Duration) -> String {
+        let wanted = max(0, self.ceilingBytes() - ProcessMetrics.residentBytes() + (8 << 20))
+        var ballast = [UInt8](repeating: 0, count: wanted)
+        for page in stride(from: 0, to: wanted, by: 4_096) { ballast[page] = UInt8(truncatingIfNeeded: page >> 12) | 1 }
+        // The task belongs to this object and ends by itself after the trial; a new trial replaces it.
+        let release = Task { [weak self] in
+            try? await Task.sleep(for: duration)
+            guard !Task.isCancelled else { return }
+            self?.state.withLock { $0.ballast = [] }
+        }
+        self.state.withLock { state in
+            state.ballastEnds?.cancel()
+            state.ballast = ballast
+            state.ballastEnds = release
+        }
+        return "\(wanted) bytes of memory are taken up"
+    }
+}
+
+/// Whether reads are made slow at this moment.
+final class DatabaseSlowness: Sendable {
+    private let state = Mutex<(delay: Duration, until: ContinuousClock.Instant)?>(nil)
+
+    func slow(by delay: Duration, for duration: Duration) {
+        self.state.withLock { $0 = (delay, ContinuousClock.now + duration) }
+    }
+
+    var delay: Duration? { self.state.withLock { $0.flatMap { ContinuousClock.now < $0.until ? $0.delay : nil } } }
+}

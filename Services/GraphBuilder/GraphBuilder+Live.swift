@@ -1,0 +1,36 @@
+import Dispatch
+import Engine
+import Foundation
+import Model
+import ServiceRuntime
+
+/// What of graph-builder can be changed while it runs.
+extension GraphBuilder {
+    /// Threads and instructions: they change how long an evaluation takes, never its outcome.
+    static func useHardware(_ settings: ServiceSettings) {
+        let threads = settings.flag("USE_WORKER_THREADS") ? ProcessInfo.processInfo.activeProcessorCount : 1
+        EngineHardware.useThreads(threads) { DispatchQueue.concurrentPerform(iterations: $0, execute: $1) }
+        EngineHardware.usesVectors = settings.flag("ENABLE_SIMD")
+    }
+
+    static func follow(_ live: LiveSettings, layers: LayerControl, memory: MemoryWatch, engine: EvaluationEngine) {
+        live.observe { settings in
+            let off = (settings.optionalText("LAYERS_OFF") ?? "").split(separator: ",").compactMap {
+                Layer(code: String($0))
+            }
+            layers.set(LayerMachine.Options(off: Set(off), standby: settings.text("L4_MODE") == "standby"))
+            memory.set(ceilingBytes: settings.integer("MEMORY_CEILING_BYTES"))
+            let rate = settings.integer("MAX_GRAPHS_PER_SECOND")
+            // Ends as soon as the engine has a moment; two changes in a row are told in order by the actor's queue.
+            Task { await engine.limit(graphsPerSecond: rate) }
+        }
+    }
+
+    static func watchHealth(
+        _ health: HealthMonitor, layers: LayerControl, memory: MemoryWatch, database: Circuit
+    ) {
+        health.add(circuits: { (layers.circuits, layers.troubles) })
+        health.add(database)
+        health.add(circuits: { ([:], memory.reason.map { [$0] } ?? []) })
+    }
+}

@@ -1,0 +1,56 @@
+import CoreMetrics
+import Model
+import ServiceRuntime
+import Synchronization
+
+/// The ``LayerMachine`` of this replica, with a clock and metrics.
+final class LayerControl: Sendable {
+    private let machine: Mutex<LayerMachine>
+    private let gauges: [Layer: [CircuitBreaker.State: Meter]]
+    private let start = ContinuousClock.now
+
+    init(rule: CircuitBreaker.Rule = CircuitBreaker.Rule(), factory: any MetricsFactory = MetricsSystem.factory) {
+        self.machine = Mutex(LayerMachine(rule: rule))
+        self.gauges = Dictionary(
+            uniqueKeysWithValues: Layer.allCases.map { ($0, CircuitMetrics.gauges($0.code, factory)) })
+        self.note()
+    }
+
+    private var now: Duration { ContinuousClock.now - self.start }
+
+    func set(_ options: LayerMachine.Options) { self.machine.withLock { $0.options = options } }
+
+    func kill(_ layers: some Sequence<Layer>, for duration: Duration) {
+        let end = self.now + duration
+        self.machine.withLock { $0.kill(layers, until: end) }
+    }
+
+    var standing: LayerMachine.Standing { self.machine.withLock { $0.standing(now: self.now) } }
+    var troubles: [String] { self.machine.withLock { $0.troubles(now: self.now) } }
+
+    /// State of each layer's circuit by its code.
+    var circuits: [String: String] {
+        self.machine.withLock { machine in
+            Dictionary(
+                uniqueKeysWithValues: Layer.allCases.map {
+                    ($0.code, machine.breaker($0).state(now: self.now).rawValue)
+                })
+        }
+    }
+
+    /// Runs one evaluation under what layers may do now, and learns from its outcome.
+    func evaluating(_ body: (LayerMachine.Plan) -> [LayerReport]) {
+        let plan = self.machine.withLock { $0.begin(now: self.now) }
+        let reports = body(plan)
+        _ = self.machine.withLock { $0.finish(plan, outcome: reports, now: self.now) }
+        self.note()
+    }
+
+    private func note() {
+        let now = self.now
+        let states = self.machine.withLock { machine in
+            Layer.allCases.map { ($0, machine.breaker($0).state(now: now)) }
+        }
+        for (layer, state) in states { if let gauges = self.gauges[layer] { CircuitMetrics.set(gauges, state) } }
+    }
+}

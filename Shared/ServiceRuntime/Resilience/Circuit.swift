@@ -1,0 +1,92 @@
+import CoreMetrics
+import Model
+import Synchronization
+
+/// The circuit around one dependency: a ``CircuitBreaker`` with a clock, metrics and a place in `/health`.
+public final class Circuit: Sendable {
+    public let name: String
+    private let breaker: Mutex<CircuitBreaker>
+    private let gauges: [CircuitBreaker.State: Meter]
+    private let failures: Counter
+    private let opened: Counter
+    private let start = ContinuousClock.now
+
+    public init(
+        _ name: String, rule: CircuitBreaker.Rule = CircuitBreaker.Rule(),
+        factory: any MetricsFactory = MetricsSystem.factory
+    ) {
+        self.name = name
+        self.breaker = Mutex(CircuitBreaker(rule: rule))
+        self.gauges = CircuitMetrics.gauges(name, factory)
+        self.failures = Counter(
+            label: "correlation_engine_circuit_failures_total", dimensions: [("circuit", name)], factory: factory)
+        self.opened = Counter(
+            label: "correlation_engine_circuit_opened_total", dimensions: [("circuit", name)], factory: factory)
+        self.note(.closed)
+    }
+
+    private var now: Duration { ContinuousClock.now - self.start }
+
+    public var state: CircuitBreaker.State { self.breaker.withLock { $0.state(now: self.now) } }
+
+    /// Why it is not closed; nil when it is.
+    public var reason: String? {
+        self.breaker.withLock { $0.state(now: self.now) == .closed ? nil : "\(self.name): \($0.reason)" }
+    }
+
+    /// - Throws: 503 `unavailable` with the seconds until the circuit lets a question through.
+    public func admit() throws(Problem) {
+        let now = self.now
+        let (isAdmitted, wait, state) = self.breaker.withLock { breaker in
+            (breaker.admits(now: now), breaker.wait(now: now), breaker.state(now: now))
+        }
+        self.note(state)
+        guard !isAdmitted else { return }
+        let seconds = max(1, (wait / .seconds(1)).rounded(.up))
+        throw Problem(
+            .unavailable,
+            detail: "\(self.name) has failed several times within a minute and is left alone for a while.",
+            retryAfter: seconds)
+    }
+
+    /// It answered; also for signs of life that were not asked through the circuit.
+    public func succeeded() {
+        let changed = self.breaker.withLock { breaker in
+            let before = breaker.state(now: self.now)
+            breaker.succeeded()
+            return before != .closed
+        }
+        if changed { self.note(.closed) }
+    }
+
+    public func abandoned() { self.breaker.withLock { $0.abandoned() } }
+
+    public func failed(_ reason: String) {
+        let now = self.now
+        let (opened, state) = self.breaker.withLock { ($0.failed(reason, now: now), $0.state(now: now)) }
+        self.failures.increment()
+        if opened { self.opened.increment() }
+        self.note(state)
+    }
+
+    private func note(_ state: CircuitBreaker.State) { CircuitMetrics.set(self.gauges, state) }
+}
+
+/// `correlation_engine_circuit_state{circuit="L3",state="open"} 1`: one series per state, so that a sum over time is a share.
+public enum CircuitMetrics {
+    public static func gauges(_ circuit: String, _ factory: any MetricsFactory) -> [CircuitBreaker.State: Meter] {
+        Dictionary(
+            uniqueKeysWithValues: CircuitBreaker.State.allCases.map { state in
+                (
+                    state,
+                    Meter(
+                        label: "correlation_engine_circuit_state",
+                        dimensions: [("circuit", circuit), ("state", state.rawValue)], factory: factory)
+                )
+            })
+    }
+
+    public static func set(_ gauges: [CircuitBreaker.State: Meter], _ state: CircuitBreaker.State) {
+        for (name, gauge) in gauges { gauge.set(name == state ? 1 : 0) }
+    }
+}

@@ -1,0 +1,161 @@
+import Foundation
+import Glibc
+import Model
+import Testing
+
+extension ProcessTests {
+    @Suite("Faults: chaos that is built in", .serialized)
+    struct BuiltInChaos {
+        @Test(
+            "each layer is made to fail, then all: graphs and health say which and why, the others stay, and all comes back"
+        )
+        func layers() async throws {
+            let faults = try await FaultStack.shared()
+            let whole = try await faults.graph()
+            for name in ["L1", "L2", "L3", "L4", "all"] {
+                let failing = name == "all" ? ["L1", "L2", "L3", "L4"] : [name]
+                let json =
+                    name == "all"
+                    ? #"{"kind":"allLayers","seconds":3}"# : #"{"kind":"layer","layer":"\#(name)","seconds":3}"#
+                let reply = try await faults.chaos(json)
+                #expect(reply.status == 200 && reply.text.contains("expectation"), "\(reply.text)")
+                try await faults.stack.eventually("\(name) fails", seconds: 10) {
+                    let layers = try await faults.layers()
+                    return failing.allSatisfy { layers[$0]?.state == "failed" && layers[$0]?.reason != nil }
+                }
+                let layers = try await faults.layers()
+                for other in layers.values where !failing.contains(other.layer) {
+                    #expect(other.state == "ok", "\(other)")
+                }
+                #expect(try await !faults.graph().complete)
+                let health = try await faults.health()
+                #expect(health.status == "DEGRADED")
+                #expect(failing.allSatisfy { layer in health.reasons.contains { $0.hasPrefix(layer) } }, "\(health)")
+                #expect(try await faults.stack.call("GET", "/readyz", key: nil).status == 200)
+                // Longer than the pause of a circuit, which a few failures open.
+                try await faults.stack.eventually("\(name) is back", seconds: 60) {
+                    let graph = try await faults.graph()
+                    if graph.id != whole.id { throw RunningProgram.Failure(description: "\(graph) \(whole)") }
+                    return true
+                }
+                try await faults.stack.eventually("health is well again", seconds: 10) {
+                    try await faults.health().status == "HEALTHY"
+                }
+            }
+        }
+
+        @Test(
+            "a slow database ends interactive reads at QUERY_TIMEOUT_MS, on the server, and is counted; warm graphs are served"
+        )
+        func slowDatabase() async throws {
+            let faults = try await FaultStack.shared()
+            let metric = #"correlation_engine_query_timeouts_total{kind="interactive"}"#
+            try faults.configure(["QUERY_TIMEOUT_MS": "50"])
+            let before = try await faults.metric(metric)
+            let reply = try await faults.chaos(#"{"kind":"slowDatabase","seconds":4,"delayMs":400}"#)
+            #expect(reply.status == 200, "\(reply.text)")
+            let begin = ContinuousClock.now
+            let slow = try await faults.stack.get("/v1/events?limit=1")
+            let took = begin.duration(to: .now)
+            #expect(slow.status == 504 && slow.problem?.code == .deadlineExceeded, "\(slow.status) \(slow.text)")
+            #expect(took < .milliseconds(1_500), "\(took)")
+            #expect(try await faults.metric(metric) > before)
+            #expect(try await faults.stack.get("/v1/correlation-graph?eventId=fast-one").status == 200)
+            try faults.configure([:])
+            try await faults.stack.eventually("reads pass again", seconds: 15) {
+                try await faults.stack.get("/v1/events?limit=1").status == 200
+            }
+        }
+
+        @Test(
+            "connections ended by the server, and a worker that lost everything: the next questions are answered, graphs are the same"
+        )
+        func connectionsAndWorkers() async throws {
+            let faults = try await FaultStack.shared()
+            let whole = try await faults.graph()
+            for kind in ["connectionLoss", "workerKill", "workerKill", "workerKill"] {
+                let reply = try await faults.chaos(#"{"kind":"\#(kind)"}"#)
+                #expect(reply.status == 200, "\(reply.text)")
+                try await faults.stack.eventually("reads pass after \(kind)", seconds: 15) {
+                    try await faults.stack.get("/v1/events?limit=1").status == 200
+                }
+                try await faults.stack.eventually("the graph is the same after \(kind)", seconds: 30) {
+                    try await faults.graph().id == whole.id
+                }
+            }
+            let evidence = Evidence(stack: faults.stack, plan: faults.plan)
+            #expect(
+                try await evidence.difference()
+                    == Evidence.Difference(missing: 0, unexpected: 0, logged: Int64(faults.plan.rows)))
+        }
+
+        @Test(
+            "at the memory ceiling building is shed with MEMORY_LIMIT_EXCEEDED, graphs are served, and it resumes by itself"
+        )
+        func memory() async throws {
+            let faults = try await FaultStack.shared()
+            let path = "/v1/events/fast-one/changes"
+            #expect(try await faults.stack.get(path).status == 200)
+            let resident = Int(try await faults.metric("process_resident_memory_bytes"))
+            try faults.configure(["MEMORY_CEILING_BYTES": "\(max(64 << 20, resident + (96 << 20)))"])
+            let reply = try await faults.chaos(#"{"kind":"memory","seconds":6}"#)
+            #expect(reply.status == 200, "\(reply.text)")
+            try await faults.stack.eventually("questions that build are shed", seconds: 5) {
+                let reply = try await faults.stack.get(path)
+                return reply.status == 503 && reply.problem?.code == .memoryLimitExceeded
+                    && reply.problem?.retryAfter != nil
+            }
+            #expect(try await faults.metric("correlation_engine_memory_level") == 2)
+            #expect(try await faults.health().reasons.contains { $0.contains("memory") })
+            #expect(try await faults.stack.get("/v1/correlation-graph?eventId=fast-one").status == 200)
+            try await faults.stack.eventually("building goes on", seconds: 30) {
+                try await faults.stack.get(path).status == 200
+            }
+            try faults.configure([:])
+        }
+
+        @Test(
+            "layers, workers, instructions and limits change by reading the configuration again; a bad one changes nothing"
+        )
+        func reload() async throws {
+            let faults = try await FaultStack.shared()
+            let whole = try await faults.graph()
+            try faults.configure(["LAYERS_OFF": "L2", "L4_MODE": "standby"])
+            try await faults.stack.eventually("L2 and L4 rest", seconds: 15) {
+                let layers = try await faults.layers()
+                return layers["L2"]?.reason == "switched off by LAYERS_OFF" && layers["L4"]?.state == "standby"
+                    && layers["L1"]?.state == "ok"
+            }
+            // Rest by choice is no trouble.
+            #expect(try await faults.health().status == "HEALTHY")
+            try faults.configure(["LAYERS_OFF": "L9"])
+            try await faults.stack.eventually("the fault is counted", seconds: 10) {
+                try await faults.metric("config_reload_failures_total") >= 1
+            }
+            #expect(try await faults.layers()["L2"]?.state == "standby")
+            // Without a signal: the file is looked at every two seconds.
+            try faults.configure(
+                ["USE_WORKER_THREADS": "false", "ENABLE_SIMD": "false", "MAX_GRAPHS_PER_SECOND": "5"], bySignal: false)
+            try await faults.stack.eventually("all layers are back, and come to the same graph", seconds: 30) {
+                let graph = try await faults.graph()
+                if graph.id != whole.id { throw RunningProgram.Failure(description: "\(graph) \(whole)") }
+                return true
+            }
+            try faults.configure([:])
+        }
+
+        @Test("chaos needs the scope admin, and an installation that allows it")
+        func refusals() async throws {
+            let faults = try await FaultStack.shared()
+            #expect(try await faults.chaos(#"{"kind":"allLayers"}"#, scopes: "ingest,read,configure").status == 403)
+            #expect(try await faults.chaos(#"{"kind":"layer","layer":"L5"}"#).status == 400)
+            #expect(try await faults.chaos(#"{"kind":"memory","seconds":301}"#).status == 400)
+            let stack = try await Stack.shared()
+            let reply = try await stack.call(
+                "POST", "/v1/chaos", key: try await stack.key(scopes: "admin"),
+                headers: [("Content-Type", "application/json")], body: Data(#"{"kind":"allLayers"}"#.utf8))
+            #expect(reply.status == 403 && reply.text.contains("CHAOS_ENABLED"), "\(reply.text)")
+            _ = try await stack.runToEnd("graph-builder", ["check-config"], ["CHAOS_ENABLED": "true"], expecting: 64)
+        }
+    }
+}

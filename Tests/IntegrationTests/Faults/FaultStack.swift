@@ -1,0 +1,102 @@
+import Foundation
+import Glibc
+import Model
+import TestSupport
+
+/// A system of its own in which things are broken on purpose: staging profile, chaos allowed, settings in a file that is read
+/// again. Started once for all tests of this folder that need no more.
+struct FaultStack: Sendable {
+    let stack: Stack
+    let plan: ObservationPlan
+    private let file: String
+
+    private static let starting = Task { try await FaultStack.start() }
+    static func shared() async throws -> FaultStack { try await self.starting.value }
+
+    /// What the file says when nothing is being tried.
+    static let usual = ["QUERY_TIMEOUT_MS": "1000", "MEMORY_CEILING_BYTES": "\(1 << 30)"]
+
+    private static func start() async throws -> FaultStack {
+        let folder = NSTemporaryDirectory() + "faults-\(UUID().uuidString)"
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        let file = folder + "/graph-builder.yaml"
+        try Self.text(Self.usual).write(toFile: file, atomically: true, encoding: .utf8)
+        var options = Stack.Options()
+        options.database = "faults"
+        options.settings = [
+            "UNDERCURRENT_PROFILE": "staging", "CHAOS_ENABLED": "true", "LEASE_SECONDS": "2",
+        ]
+        options.settingsOf = ["graph-builder": ["CONFIG_FILE": file]]
+        options.withoutSettings = ["QUERY_TIMEOUT_MS"]
+        let stack = try await Stack.start(TestCluster.start(), options)
+        let plan = ObservationPlan(batches: 60)
+        for domain in ObservationPlan.bucketMs.keys {
+            let reply = try await stack.put("/v1/domains/\(domain)", plan.profile(domain))
+            guard reply.status < 300 else { throw RunningProgram.Failure(description: reply.text) }
+        }
+        try await Delivery(plan, to: stack, .init(window: 8)).send()
+        let faults = FaultStack(stack: stack, plan: plan, file: file)
+        _ = try await Evidence(stack: stack, plan: plan).settled(seconds: 120)
+        let layers = try await faults.layers()
+        guard layers.count == 4, layers.values.allSatisfy({ $0.state == "ok" }) else {
+            throw RunningProgram.Failure(description: "not all layers are there: \(layers)")
+        }
+        return faults
+    }
+
+    private static func text(_ values: [String: String]) -> String {
+        values.sorted { $0.key < $1.key }.map { "\($0.key): \"\($0.value)\"\n" }.joined()
+    }
+
+    /// Puts values into the file and has it read again.
+    func configure(_ changes: [String: String], bySignal: Bool = true) throws {
+        try Self.text(Self.usual.merging(changes) { $1 }).write(toFile: self.file, atomically: true, encoding: .utf8)
+        if bySignal { kill(try self.stack.program("graph-builder").process, SIGHUP) }
+    }
+
+    /// - Returns: the answer to `POST /v1/chaos`.
+    func chaos(_ json: String, scopes: String = "admin") async throws -> Reply {
+        try await self.stack.call(
+            "POST", "/v1/chaos", key: try await self.stack.key(scopes: scopes),
+            headers: [("Content-Type", "application/json")], body: Data(json.utf8))
+    }
+
+    struct LayerState: Decodable, Sendable {
+        var layer: String
+        var state: String
+        var reason: String?
+    }
+
+    struct Graph: Decodable, Sendable {
+        var id: String
+        var complete: Bool
+        var layers: [LayerState]
+    }
+
+    func graph(_ event: String = "fast-one") async throws -> Graph {
+        try await self.stack.get("/v1/correlation-graph?eventId=\(event)").json(Graph.self)
+    }
+
+    func layers(_ event: String = "fast-one") async throws -> [String: LayerState] {
+        Dictionary(try await self.graph(event).layers.map { ($0.layer, $0) }, uniquingKeysWith: { first, _ in first })
+    }
+
+    /// The value of a metric of graph-builder; 0 when it has none yet.
+    func metric(_ name: String, of program: String = "graph-builder") async throws -> Double {
+        let port = self.stack.ports[program]?.metrics ?? 0
+        let text = try await self.stack.call("GET", "http://127.0.0.1:\(port)/metrics", key: nil).text
+        return text.split(separator: "\n").first { $0.hasPrefix(name + " ") }
+            .flatMap { Double($0.split(separator: " ").last ?? "") } ?? 0
+    }
+
+    struct Health: Decodable, Sendable {
+        var status: String
+        var reasons: [String]
+        var circuits: [String: String]?
+    }
+
+    func health(of program: String = "graph-builder") async throws -> Health {
+        let port = self.stack.ports[program]?.http ?? 0
+        return try await self.stack.call("GET", "http://127.0.0.1:\(port)/health", key: nil).json(Health.self)
+    }
+}
