@@ -110,8 +110,8 @@ let package = Package(
         .executableTarget(
             name: "AnomalyPropagation",
             dependencies: [
-                "Model", "Engine", "Postgres", "Telemetry", "ServiceRuntime", hummingbird, httpTypes, nioCore,
-                serviceLifecycle, configuration, argumentParser, collections, logging, metrics, tracing,
+                "Model", "Engine", "Postgres", "Telemetry", "ServiceRuntime", hummingbird, httpTypes, nioCore, nioHTTP1,
+                nioSSL, asyncHTTPClient, crypto, serviceLifecycle, configuration, argumentParser, collections, logging, metrics, tracing,
             ],
             path: "Services/AnomalyPropagation", swiftSettings: strict),
         .executableTarget(
@@ -156,7 +156,7 @@ let package = Package(
             name: "AnomalyPropagationTests",
             dependencies: [
                 "AnomalyPropagation", "Engine", "Postgres", "ServiceRuntime", "Model", "TestSupport", hummingbird,
-                hummingbirdTesting, httpTypes, logging, nioCore,
+                hummingbirdTesting, httpTypes, logging, nioCore, crypto,
             ],
             swiftSettings: strict),
         .testTarget(

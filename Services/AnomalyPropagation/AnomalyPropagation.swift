@@ -48,7 +48,18 @@ enum AnomalyPropagation: ServiceDefinition {
                 rootCauses: bound(.batch) { $0.milliseconds("ROOT_CAUSE_TIMEOUT_MS") }),
             rootCauseConcurrency: host.settings.integer("ROOT_CAUSE_CONCURRENCY"),
             edgeAge: host.settings.milliseconds("EDGE_CACHE_AGE_MS"))
-        guard host.settings.flag("WORKER_ENABLED") else { return ServiceAssembly(routes: routes) }
+        let readiness = ReadinessRoutes(
+            store: ReadinessStore(pool: host.database),
+            secrets: try host.settings.optionalText("CALLER_TOKEN_SECRET_FILE").map {
+                try CallerTokenSecrets(path: $0)
+            },
+            timeout: bound(.interactive) { $0.queryTimeout })
+        let results = routes
+        let all: (Router<CallContext>) -> Void = { router in
+            results(router)
+            readiness.add(to: router)
+        }
+        guard host.settings.flag("WORKER_ENABLED") else { return ServiceAssembly(routes: all) }
         let metrics = WorkerMetrics(factory: host.metrics)
         var bounds = FindingsReader.Bounds()
         bounds.evaluationsPerShard = host.settings.integer("WORKER_BATCH")
@@ -57,7 +68,7 @@ enum AnomalyPropagation: ServiceDefinition {
             listener: try PostgresListener(
                 configuration: host.database.configuration, channels: [FindingsWorker.channel], logger: host.logger),
             metrics: metrics, logger: host.logger, pollInterval: host.settings.milliseconds("WORKER_POLL_MS"))
-        return ServiceAssembly(services: [worker], routes: routes)
+        return ServiceAssembly(services: [worker], routes: all)
     }
 
     /// How long the database may work for a question of each kind.

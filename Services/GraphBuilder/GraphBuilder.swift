@@ -63,7 +63,8 @@ enum GraphBuilder: ServiceDefinition {
 
     static func assemble(_ host: ServiceHost) async throws -> ServiceAssembly {
         let settings = host.settings
-        host.live.observe(Self.useHardware)
+        let hardware = HardwareGauges(factory: host.metrics)
+        host.live.observe { Self.useHardware($0, gauges: hardware) }
         let pool = host.database
         let address = settings.optionalText("REPLICA_ADDRESS") ?? "\(settings.httpHost):\(settings.httpPort)"
         let keeper = LeaseKeeper(

@@ -67,6 +67,7 @@ public struct APIRoute: Hashable, Sendable {
         APIRoute(.get, "/v1/forecasts", scope: .read, upstream: .anomalyPropagation),
         APIRoute(.get, "/v1/topology", scope: .read, upstream: .anomalyPropagation),
         APIRoute(.put, "/v1/topology", scope: .configure, upstream: .anomalyPropagation, bodyLimit: 4 << 20),
+        APIRoute(.get, "/v1/readiness", scope: .read, upstream: .anomalyPropagation),
         APIRoute(.get, "/v1/keys", scope: .admin, upstream: .gateway),
         APIRoute(.post, "/v1/keys", scope: .admin, upstream: .gateway, bodyLimit: 16 << 10),
         APIRoute(.delete, "/v1/keys/{id}", scope: .admin, upstream: .gateway),

@@ -35,6 +35,8 @@ with_settings() {
     local settings=(
         "HTTP_PORT=${port[$name]}" "METRICS_PORT=${metrics_port[$name]}" "DATABASE_URL=$DATABASE_URL"
         "CALLER_TOKEN_SECRET_FILE=$data/caller-token-secret"
+        # Replay and reading share these cores; the limit for production is a tenth of it.
+        "QUERY_TIMEOUT_MS=${QUERY_TIMEOUT_MS:-500}"
     )
     if [[ $name == gateway ]]; then
         settings+=(

@@ -63,13 +63,17 @@ final class ChaosControl: Sendable {
             }
             self.keeper.forget()
             return "the lease keeper forgot its leases; they run out on their own"
-        case .memory: return self.takeMemory(for: .seconds(plan.seconds))
+        case .memory: return try self.takeMemory(for: .seconds(plan.seconds))
         }
     }
 
     /// Fills memory up to the ceiling with pages that are really there.
-    private func takeMemory(for duration: Duration) -> String {
+    private func takeMemory(for duration: Duration) throws -> String {
         let wanted = max(0, self.ceilingBytes() - ProcessMetrics.residentBytes() + (8 << 20))
+        // Trials are of this process, not of its machine.
+        guard wanted <= ProcessMetrics.availableBytes() / 2 else {
+            throw Problem(.invalidRequest, detail: "the machine has not twice the \(wanted) bytes this would take up")
+        }
         var ballast = [UInt8](repeating: 0, count: wanted)
         for page in stride(from: 0, to: wanted, by: 4_096) { ballast[page] = UInt8(truncatingIfNeeded: page >> 12) | 1 }
         // The task belongs to this object and ends by itself after the trial; a new trial replaces it.

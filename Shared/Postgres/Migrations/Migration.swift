@@ -26,6 +26,8 @@ public struct Migration: Sendable, Hashable {
         Migration(number: 3, name: "rate-leases", embedded: PackageResources._003_rate_leases_sql),
         Migration(number: 4, name: "graph-history", embedded: PackageResources._004_graph_history_sql),
         Migration(number: 5, name: "snapshots", embedded: PackageResources._005_snapshots_sql),
+        Migration(number: 6, name: "performance", embedded: PackageResources._006_performance_sql),
+        Migration(number: 7, name: "readiness", embedded: PackageResources._007_readiness_sql),
         Migration(number: 10, name: "audit-log", embedded: PackageResources._010_audit_log_sql),
     ]
 

@@ -53,6 +53,14 @@ public final class CallerTokenSecrets: Sendable {
         return nil
     }
 
+    /// All that are accepted, the signing one first.
+    public var accepted: [SymmetricKey] {
+        self.state.withLock { state in
+            self.refresh(&state)
+            return state.secrets
+        }
+    }
+
     /// What new tokens are signed with.
     public var signing: SymmetricKey? {
         self.state.withLock { state in

@@ -62,6 +62,10 @@ public struct ServiceRunner<Definition: ServiceDefinition>: Sendable {
                 live: live, path: ProcessInfo.processInfo.environment["CONFIG_FILE"], logger: logger, factory: registry
             ) { () throws(SettingsError) in try Definition.settingsLoader.load() })
         services.append(
+            PerformanceRecorder(
+                service: Definition.name, instance: UUID().uuidString.lowercased(), database: database,
+                registry: registry, live: live, logger: logger))
+        services.append(
             MetricsListener(
                 registry: registry, health: health, host: self.settings.metricsHost, port: self.settings.metricsPort,
                 logger: logger))

@@ -87,6 +87,11 @@ final class HistogramSeries: SeriesHandler, TimerHandler, RecorderHandler {
         }
     }
 
+    /// How often which bound was not exceeded, since the start.
+    func snapshot() -> HistogramSnapshot {
+        self.state.withLock { HistogramSnapshot(bounds: self.bounds, counts: $0.counts, sum: $0.sum) }
+    }
+
     func append(name: String, labels: SeriesLabels, to text: inout String) {
         let (counts, sum) = self.state.withLock { ($0.counts, $0.sum) }
         var cumulative: UInt64 = 0

@@ -79,6 +79,16 @@ public final class MetricsRegistry: MetricsFactory, Sendable {
         }
     }
 
+    /// All histograms as they are now, by name and labels.
+    public func histograms() -> [(name: String, labels: [(String, String)], values: HistogramSnapshot)] {
+        let families = self.state.withLock { $0.families }
+        return families.flatMap { name, family in
+            family.series.compactMap { labels, series in
+                (series as? HistogramSeries).map { (name, labels.dimensions, $0.snapshot()) }
+            }
+        }
+    }
+
     /// Everything as text, sorted by name and labels.
     public func exposition() -> String {
         let (families, help, dropped, conflicts) = self.state.withLock {

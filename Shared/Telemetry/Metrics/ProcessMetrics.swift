@@ -17,6 +17,14 @@ public struct ProcessMetrics: Sendable {
         return words.count > 1 ? (Int(words[1]) ?? 0) * Int(sysconf(Int32(_SC_PAGESIZE))) : 0
     }
 
+    /// What the machine could still give, as the kernel estimates it.
+    public static func availableBytes() -> Int {
+        guard let data = FileManager.default.contents(atPath: "/proc/meminfo") else { return 0 }
+        let lines = String(decoding: data, as: UTF8.self).split(separator: "\n")
+        let words = lines.first { $0.hasPrefix("MemAvailable:") }?.split(whereSeparator: \.isWhitespace) ?? []
+        return words.count > 1 ? (Int(words[1]) ?? 0) * 1_024 : 0
+    }
+
     /// Reads /proc (Linux).
     public static func current() -> ProcessMetrics {
         var metrics = ProcessMetrics()

@@ -16,6 +16,8 @@ struct SeriesLabels: Hashable, Sendable {
         self.text = Self.text(of: self.pairs)
     }
 
+    var dimensions: [(String, String)] { self.pairs.map { ($0.name, $0.value) } }
+
     func adding(_ name: String, _ value: String) -> String {
         Self.text(of: self.pairs + [Pair(name: name, value: value)])
     }

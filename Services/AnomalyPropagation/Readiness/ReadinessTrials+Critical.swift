@@ -1,0 +1,191 @@
+import Foundation
+import Model
+import NIOHTTP1
+import Postgres
+
+extension ReadinessTrials {
+    /// Spends the bucket of a caller made for it.
+    func rateLimiting() async throws -> ReadinessFinding {
+        let made = try await self.probe.call(
+            .POST, "/v1/keys",
+            json: #"{"caller":"readiness-\#(UUID().uuidString.prefix(8))","scopes":["read"],"expiresInDays":1}"#)
+        guard made.status == 201, let key = made.json["key"] as? String, let id = made.json["id"] as? String else {
+            return .fail("no key could be made: \(made.status) \(made.text)")
+        }
+        let outcome = try await self.flood(key: key)
+        _ = try? await self.probe.call(.DELETE, "/v1/keys/\(id)")
+        return outcome
+    }
+
+    private func flood(key: String) async throws -> ReadinessFinding {
+        let limit = 60_000
+        var sent = 0
+        while sent < limit {
+            let answers = try await withThrowingTaskGroup(of: SystemProbe.Answer.self) { group in
+                for _ in 0..<64 {
+                    group.addTask { try await self.probe.call(.GET, "/v1/topology?name=none", key: key) }
+                }
+                return try await group.reduce(into: [SystemProbe.Answer]()) { $0.append($1) }
+            }
+            sent += answers.count
+            guard let refused = answers.first(where: { $0.status == 429 }) else { continue }
+            let wait = refused.header("retry-after").flatMap(Double.init)
+            let back = await self.probe.until(seconds: (wait ?? 1) + 5) {
+                try await self.probe.call(.GET, "/v1/topology?name=none", key: key).status != 429
+            }
+            return .judge(
+                refused.problem?.code == .rateLimited && wait != nil && back != nil,
+                "the refusal says not when to come back, or nobody is let in again",
+                [
+                    "requests": "\(sent)", "retryAfter": "\(wait ?? -1) s",
+                    "letInAfter": back.map(Self.milliseconds) ?? "never",
+                ])
+        }
+        return .fail("no request of \(limit) was refused")
+    }
+
+    func memoryCeiling() async throws -> ReadinessFinding {
+        let graph = try await self.graph()
+        let path = "/v1/events/\(SystemProbe.encoded(graph.event))/changes"
+        guard var evidence = try await self.breakSomething(#"{"kind":"memory","seconds":6}"#) else {
+            return Self.refused
+        }
+        let shed = await self.probe.until(seconds: 5) {
+            try await self.probe.get(path).problem?.code == .memoryLimitExceeded
+        }
+        let served = try await self.probe.graph(graph.event).status
+        let back = await self.probe.until(seconds: 40) { try await self.probe.get(path).status == 200 }
+        evidence["shedAfter"] = shed.map(Self.milliseconds) ?? "never"
+        evidence["graphMeanwhile"] = "\(served)"
+        evidence["resumedAfter"] = back.map(Self.milliseconds) ?? "never"
+        return .judge(shed != nil && served == 200 && back != nil, "it did not shed, serve or resume", evidence)
+    }
+
+    func queryTimeout() async throws -> ReadinessFinding {
+        let timeout = self.places.queryTimeoutMs
+        let json = #"{"kind":"slowDatabase","seconds":3,"delayMs":\#(min(10_000, 4 * timeout + 500))}"#
+        guard var evidence = try await self.breakSomething(json) else { return Self.refused }
+        let slow = try await self.probe.get("/v1/events?limit=1")
+        let back = await self.probe.until(seconds: 15) { try await self.probe.get("/v1/events?limit=1").status == 200 }
+        evidence["status"] = "\(slow.status)"
+        evidence["answeredAfter"] = Self.milliseconds(slow.took)
+        evidence["resumedAfter"] = back.map(Self.milliseconds) ?? "never"
+        let bound = Duration.milliseconds(timeout + 400)
+        return .judge(
+            slow.status == 504 && slow.took < bound && back != nil,
+            "a slow statement was not stopped at \(timeout) ms", evidence)
+    }
+
+    func criticalPathLatency() async throws -> ReadinessFinding {
+        let graph = try await self.graph()
+        _ = try await self.probe.graph(graph.event)
+        var times: [Duration] = []
+        for _ in 0..<300 {
+            let answer = try await self.probe.graph(graph.event)
+            guard answer.status == 200 else { return .fail("a graph was answered \(answer.status)") }
+            times.append(answer.took)
+        }
+        times.sort()
+        let (p50, p99) = (times[times.count / 2], times[times.count * 99 / 100])
+        return .judge(
+            p99 <= .milliseconds(100), "99 of 100 took up to \(Self.milliseconds(p99))",
+            ["requests": "\(times.count)", "p50": "\(p50)", "p99": "\(p99)"])
+    }
+
+    func errorHandling() async throws -> ReadinessFinding {
+        var evidence: [String: String] = [:]
+        var wrong: [String] = []
+        func expect(_ what: String, _ status: Int, _ code: Problem.Code, _ answer: SystemProbe.Answer) {
+            evidence[what] = "\(answer.status) \(answer.problem?.code.rawValue ?? "no problem document")"
+            if answer.status != status || answer.problem?.code != code || answer.problem?.traceId == nil {
+                wrong.append(what)
+            }
+        }
+        expect("no such route", 404, .notFound, try await self.probe.get("/v1/no-such-thing"))
+        expect("no key", 401, .unauthenticated, try await self.probe.call(.GET, "/v1/events", key: ""))
+        expect("a wrong query", 400, .invalidRequest, try await self.probe.get("/v1/events?limit=none"))
+        expect("a wrong method", 405, .methodNotAllowed, try await self.probe.call(.DELETE, "/v1/events"))
+        expect(
+            "a broken body", 400, .malformedBody,
+            try await self.probe.call(.POST, "/v1/propagation", json: "{"))
+        expect(
+            "no such event", 404, .notFound,
+            try await self.probe.get("/v1/correlation-graph?eventId=readiness-\(UUID().uuidString)"))
+        return .judge(wrong.isEmpty, "not as promised: \(wrong.joined(separator: ", "))", evidence)
+    }
+
+    func sqlValidity() async throws -> ReadinessFinding {
+        let graph = try await self.graph()
+        let event = SystemProbe.encoded(graph.event)
+        let pending = try await self.store.pool.withConnection { try await Migrator().pending(on: $0) }
+        var evidence = ["pendingMigrations": "\(pending)"]
+        var wrong: [String] = []
+        for path in [
+            "/v1/events?limit=1", "/v1/events/\(event)", "/v1/events/\(event)/changes",
+            "/v1/correlation-graph?eventId=\(event)", "/v1/graphs/diff?from=\(graph.id)&to=\(graph.id)", "/v1/domains",
+            "/v1/anomalies?limit=1", "/v1/forecasts?limit=1", "/v1/topology?name=none", "/v1/readiness",
+        ] {
+            let answer = try await self.probe.get(path)
+            evidence[path] = "\(answer.status)"
+            // 404 is an answer of the database, too: there is no topology of that name.
+            if answer.status != 200, answer.status != 404 { wrong.append("\(path) \(answer.status)") }
+        }
+        return .judge(
+            pending.isEmpty && wrong.isEmpty, "migrations \(pending) are missing; \(wrong.joined(separator: ", "))",
+            evidence)
+    }
+
+    func circuitBreaker() async throws -> ReadinessFinding {
+        let graph = try await self.graph()
+        guard var evidence = try await self.breakSomething(#"{"kind":"layer","layer":"L2","seconds":3}"#) else {
+            return Self.refused
+        }
+        let failed = await self.probe.until(seconds: 10) {
+            let layers = SystemProbe.layers(try await self.probe.graph(graph.event))
+            return layers["L2"]?.state == "failed" && !(layers["L2"]?.reason.isEmpty ?? true)
+                && ["L1", "L3", "L4"].allSatisfy { layers[$0]?.state != "failed" }
+        }
+        let status = try await self.probe.call(.GET, "/health", key: "").json["status"] as? String
+        let back = await self.probe.until(seconds: 75) { try await self.probe.someGraphIs(graph) }
+        evidence["failedAlone"] = failed.map(Self.milliseconds) ?? "never"
+        evidence["health"] = status ?? "none"
+        evidence["backAfter"] = back.map(Self.milliseconds) ?? "never"
+        return .judge(
+            failed != nil && status == "DEGRADED" && back != nil, "the layer did not fail alone, show, or come back",
+            evidence)
+    }
+
+    /// A refusal everybody should be able to find afterwards.
+    func auditLogging() async throws -> ReadinessFinding {
+        let exists = try await self.store.pool.query("SELECT to_regclass('audit_log') IS NOT NULL").column(Bool.self)
+        guard exists == [true] else { return .fail("there is no table audit_log") }
+        let trace = Self.newTraceID()
+        let answer = try await self.probe.call(
+            .GET, "/v1/keys", key: "uc_readiness_no_such_key",
+            headers: [("traceparent", "00-\(trace)-00f067aa0ba902b7-01")])
+        let told = answer.problem?.traceId ?? trace
+        let found = await self.probe.until(seconds: 20) {
+            try await self.store.pool.query(
+                "SELECT EXISTS (SELECT 1 FROM audit_log a WHERE a::text LIKE '%' || $1 || '%')", [.text(told)]
+            ).column(Bool.self) == [true]
+        }
+        if let found {
+            return .pass(["status": "\(answer.status)", "traceId": told, "foundAfter": Self.milliseconds(found)])
+        }
+        // Refusals of strangers are counted together; what an administrator does is one row each.
+        let rows = try await self.store.pool.query("SELECT count(*) FROM audit_log").column(Int.self).first ?? 0
+        return .judge(
+            rows > 0, "nothing is in the audit log",
+            ["status": "\(answer.status)", "rows": "\(rows)", "note": "the refusal itself was only counted"])
+    }
+
+    static func newTraceID() -> String {
+        (0..<16).map { _ in String(UInt8.random(in: 17...255), radix: 16) }.joined()
+    }
+}
+
+extension SystemProbe {
+    func someGraphIs(_ graph: (event: String, id: String)) async throws -> Bool {
+        try await self.graph(graph.event).json["id"] as? String == graph.id
+    }
+}

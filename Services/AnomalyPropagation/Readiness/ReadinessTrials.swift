@@ -1,0 +1,93 @@
+import Foundation
+import Model
+import NIOHTTP1
+
+/// Performs each check against the running system, one after the other, and says what was seen.
+struct ReadinessTrials: Sendable {
+    struct Places: Sendable {
+        /// `/metrics` of the services by name.
+        var metrics: [String: String] = [:]
+        /// The graph-builder executable; nil: snapshots are looked up in the table only.
+        var graphBuilder: String?
+        var runbooks = "docs/runbooks"
+        var monitoring = "monitoring"
+        /// Milliseconds of QUERY_TIMEOUT_MS as this command is configured.
+        var queryTimeoutMs = 50
+    }
+
+    let probe: SystemProbe
+    let store: ReadinessStore
+    let places: Places
+
+    /// - Returns: what the check came to; an error on the way is a failure, with its text.
+    func perform(_ check: ReadinessCheck) async -> ReadinessFinding {
+        do {
+            switch check {
+            case .rateLimiting: return try await self.rateLimiting()
+            case .memoryCeiling: return try await self.memoryCeiling()
+            case .queryTimeout: return try await self.queryTimeout()
+            case .criticalPathLatency: return try await self.criticalPathLatency()
+            case .errorHandling: return try await self.errorHandling()
+            case .sqlValidity: return try await self.sqlValidity()
+            case .circuitBreaker: return try await self.circuitBreaker()
+            case .auditLogging: return try await self.auditLogging()
+            case .prometheusMetrics: return try await self.prometheusMetrics()
+            case .distributedTracing: return try await self.distributedTracing()
+            case .snapshotRotation: return try await self.snapshotRotation()
+            case .workerThreads: return try await self.hardware("correlation_engine_worker_threads")
+            case .simd: return try await self.hardware("correlation_engine_simd_enabled")
+            case .anomalyCandidates: return try await self.anomalyCandidates()
+            case .memoryStability: return try await self.memoryStability()
+            case .chaos: return try await self.chaos()
+            case .healthEndpoint: return try await self.healthEndpoint()
+            case .gracefulDegradation: return try await self.gracefulDegradation()
+            case .loadTest: return try await self.loadTest()
+            case .runbook: return self.runbook()
+            }
+        } catch {
+            return .fail("the check could not be carried through: \(error)")
+        }
+    }
+
+    /// Asks for a trial that breaks something.
+    /// - Returns: nil when the installation refuses trials.
+    func breakSomething(_ json: String) async throws -> [String: String]? {
+        let answer = try await self.probe.call(.POST, "/v1/chaos", json: json)
+        if answer.status == 403 { return nil }
+        guard answer.status == 200 else {
+            throw ReadinessTrouble("POST /v1/chaos answered \(answer.status): \(answer.text)")
+        }
+        return [
+            "trial": json, "expected": answer.json["expectation"] as? String ?? "",
+            "done": answer.json["done"] as? String ?? "",
+        ]
+    }
+
+    static let refused = ReadinessFinding.pending(
+        "this installation refuses trials that break something (CHAOS_ENABLED); evidence of the same version from staging counts"
+    )
+
+    func metrics(_ service: String) async throws -> MetricsText {
+        guard let url = self.places.metrics[service] else {
+            throw ReadinessTrouble("where \(service) shows its metrics is not known: --metrics \(service)=URL")
+        }
+        let answer = try await self.probe.call(.GET, url, key: "")
+        guard answer.status == 200 else { throw ReadinessTrouble("\(url) answered \(answer.status)") }
+        return MetricsText(answer.body)
+    }
+
+    static func milliseconds(_ duration: Duration) -> String { "\(Int(duration / .milliseconds(1))) ms" }
+
+    /// A graph to look at, or why there is none.
+    func graph() async throws -> (event: String, id: String) {
+        guard let graph = try await self.probe.someGraph() else {
+            throw ReadinessTrouble("there is no event with a graph to look at: send observations first")
+        }
+        return graph
+    }
+}
+
+struct ReadinessTrouble: Error, CustomStringConvertible {
+    let description: String
+    init(_ description: String) { self.description = description }
+}
