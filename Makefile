@@ -1,5 +1,5 @@
 # Two commands for people: `make run` and `make test`.
-.PHONY: help run test chaos bench bench-gateway load accuracy calibration references contract k8s test-k8s images-test lint clean
+.PHONY: help run test chaos test-faults soak recovery-drill bench bench-gateway load accuracy calibration references contract k8s test-k8s images-test lint clean
 .DEFAULT_GOAL := help
 
 help: ## Show the commands
@@ -13,6 +13,15 @@ test: ## Install and start what tests need, run all of them, one summary
 
 chaos: ## Kill services and the database again and again during ingest: 100 and 20 times (takes half an hour)
 	@scripts/chaos.sh
+
+test-faults: ## Hold the promises about faults against real processes (at most 25 minutes)
+	@scripts/test-faults.sh
+
+soak: ## Replay days for a quarter of an hour: memory and tables must not grow
+	@scripts/soak.sh
+
+recovery-drill: ## Destroy and restore a private server from a dump and from base backup and log
+	@scripts/recovery-drill.sh
 
 bench: ## Measure what README states (OUT=file.json writes the figures)
 	@scripts/bench.sh

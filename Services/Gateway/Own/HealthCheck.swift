@@ -9,6 +9,8 @@ import Postgres
 actor HealthCheck {
     /// Replicas asked per service, at most.
     static let probeLimit = 16
+    /// Reasons told of one service, at most.
+    static let reasonLimit = 16
     static let probeTimeout = TimeAmount.seconds(1)
     static let reuseNanoseconds: Int64 = 1_000_000_000
     /// A map of shards that is older than this makes the gateway degraded.
@@ -103,6 +105,9 @@ actor HealthCheck {
             services[upstream.serviceName] = Report.Service(
                 status: isHealthy ? .healthy : .degraded, replicas: addresses.count, ready: ready)
             if !isHealthy { reasons.append("\(upstream.serviceName): \(ready) of \(addresses.count) replicas ready") }
+            for reason in Set(probes.flatMap(\.reasons)).sorted().prefix(Self.reasonLimit) {
+                reasons.append("\(upstream.serviceName): \(reason)")
+            }
             for probe in probes { probe.add(to: &metrics) }
         }
         return Report(
@@ -112,6 +117,8 @@ actor HealthCheck {
     private struct Probe: Sendable {
         var isReady = false
         var status: String?
+        /// Why it is degraded, as it says itself.
+        var reasons: [String] = []
         var metrics: [String: StrictJSON] = [:]
 
         func add(to total: inout Report.Metrics) {
@@ -142,6 +149,7 @@ actor HealthCheck {
                     {
                         let fields = StrictJSON.parse(Array(body.readableBytesView))?.fields
                         probe.status = fields?["status"]?.text
+                        probe.reasons = fields?["reasons"]?.list?.compactMap(\.text) ?? []
                         probe.metrics = fields?["metrics"]?.fields ?? [:]
                     }
                     return probe

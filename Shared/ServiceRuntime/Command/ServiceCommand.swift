@@ -12,11 +12,27 @@ import Telemetry
 public enum ServiceCommand<Definition: ServiceDefinition> {
     public static func configuration(adding own: [any ParsableCommand.Type] = []) -> CommandConfiguration {
         CommandConfiguration(
-            commandName: Definition.name, abstract: Definition.summary, version: BuildVersion.text,
+            commandName: Definition.name, abstract: Definition.summary, discussion: Self.discussion,
+            version: BuildVersion.text,
             subcommands: [
                 Serve.self, Migrate.self, CheckConfig.self, PrintConfig.self, Healthcheck.self, Version.self,
             ] + own,
             defaultSubcommand: Serve.self)
+    }
+
+    private static var discussion: String {
+        """
+        Settings come from the environment, then from the file named by CONFIG_FILE; both are read again on SIGHUP.
+
+        Examples:
+          \(Definition.name) check-config
+          \(Definition.name) print-config --table
+          CONFIG_FILE=/etc/undercurrent/\(Definition.name).yaml \(Definition.name) serve
+          \(Definition.name) --generate-completion-script bash > /etc/bash_completion.d/\(Definition.name)
+
+        Exit codes: 0 done or stopped in order; 1 failed; 64 wrong usage or configuration. Commands that have more name them in
+        their own help.
+        """
     }
 
     /// Settings, or the faults on standard error and exit code 64.

@@ -14,6 +14,8 @@ enum ChaosSettings {
     static var serverKills: Int { Self.number("CHAOS_SERVER_KILLS", 2) }
     static var joins: Int { Self.number("CHAOS_JOINS", 2) }
     static var holdSeconds: Int { Self.number("CHAOS_HOLD_SECONDS", 3) }
+    /// Whether tests that take minutes run: `make test-faults`.
+    static var isInFull: Bool { ProcessInfo.processInfo.environment["FAULTS_IN_FULL"] == "1" }
     static var seed: Int { Self.number("CHAOS_SEED", 1) }
 
     private static func number(_ name: String, _ fallback: Int) -> Int {

@@ -26,7 +26,11 @@ struct FaultStack: Sendable {
         options.settings = [
             "UNDERCURRENT_PROFILE": "staging", "CHAOS_ENABLED": "true", "LEASE_SECONDS": "2",
         ]
-        options.settingsOf = ["graph-builder": ["CONFIG_FILE": file]]
+        options.settingsOf = [
+            "graph-builder": ["CONFIG_FILE": file],
+            // One client on a shared machine must be able to reach it.
+            "gateway": ["RATE_LIMITER_TOKENS": "400", "RATE_LIMITER_REFILL_RATE": "150"],
+        ]
         options.withoutSettings = ["QUERY_TIMEOUT_MS"]
         let stack = try await Stack.start(TestCluster.start(), options)
         let plan = ObservationPlan(batches: 60)

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# The promises about faults, held against real processes: kills, outages, replicas that come and go, trials that are built in,
+# damaged snapshots, readiness. Ends within 25 minutes. `make test` runs a shorter form of most of it, `make chaos` a longer one.
+# FILTER=REGEX runs a part.
+set -euo pipefail
+# shellcheck source=scripts/lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+cd "$root"
+export CHAOS_BUILDER_KILLS=${CHAOS_BUILDER_KILLS:-25} CHAOS_SERVER_KILLS=${CHAOS_SERVER_KILLS:-8}
+export CHAOS_JOINS=${CHAOS_JOINS:-4} CHAOS_HOLD_SECONDS=${CHAOS_HOLD_SECONDS:-20} CHAOS_SEED=${CHAOS_SEED:-1}
+# Tests that take minutes and are no part of `make test`.
+export FAULTS_IN_FULL=1
+install_packages
+need_swift
+say "building tests"
+swift build --build-tests --quiet || die "the build of the tests failed"
+say "making trouble (seed $CHAOS_SEED, $CHAOS_BUILDER_KILLS + $CHAOS_SERVER_KILLS kills)"
+exec timeout --foreground -s INT -k 20 1500 \
+    swift test --skip-build --no-parallel --disable-xctest --filter \
+    "${FILTER:-IntegrationTests.*(Kills|Replicas|DelayedCommit|DatabaseTrouble|BuiltInChaos|ReadinessRun|Outage)|SnapshotTests|SnapshotTroubleTests|LayerTests|ResilienceTests}"
