@@ -111,7 +111,8 @@ let package = Package(
             name: "AnomalyPropagation",
             dependencies: [
                 "Model", "Engine", "Postgres", "Telemetry", "ServiceRuntime", hummingbird, httpTypes, nioCore, nioHTTP1,
-                nioSSL, asyncHTTPClient, crypto, serviceLifecycle, configuration, argumentParser, collections, logging, metrics, tracing,
+                nioSSL, asyncHTTPClient, crypto, serviceLifecycle, configuration, argumentParser, collections, logging,
+                metrics, tracing,
             ],
             path: "Services/AnomalyPropagation", swiftSettings: strict),
         .executableTarget(
