@@ -108,7 +108,7 @@ state >"$folder/state.last"
 # The log is archived after archive_timeout at the latest: what is newer is lost with the machine.
 last=$(sql 'SELECT pg_walfile_name(pg_current_wal_lsn())')
 is_archived() { [[ -e $archive/$last ]]; }
-sql 'SELECT pg_create_restore_point($$drill$$)' >/dev/null
+sql "SELECT pg_create_restore_point('drill')" >/dev/null
 wait_until 60 is_archived || die "the log is not archived within a minute"
 
 say "destroying the server"
