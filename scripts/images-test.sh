@@ -37,7 +37,6 @@ if ! buildah inspect --type image "$base" >/dev/null 2>&1; then
         tail "$work/debootstrap.log" >&2
         die "debootstrap failed"
     }
-    cp -r /etc/apt/sources.list /etc/apt/sources.list.d "$work/base/etc/apt/" 2>/dev/null || true
     cp -r /etc/apt/apt.conf.d/. "$work/base/etc/apt/apt.conf.d/" 2>/dev/null || true
     made=$(buildah from scratch)
     buildah add -q "$made" "$work/base" / >/dev/null

@@ -266,11 +266,11 @@ class System:
             if own:
                 connection.close()
 
-    def replay(self, *files):
+    def replay(self, *files, wait=True):
         key = self.folder / "key"
         key.write_text(self.key + "\n")
         done = subprocess.run([binaries / "graph-builder", "replay", "--url", f"https://localhost:{self.of('gateway')[0].port}", "--ca-file", self.folder / "tls.crt",
-                               "--api-key-file", key, "--wait", *files], capture_output=True, text=True, timeout=300, env={"PATH": os.environ["PATH"]})
+                               "--api-key-file", key, *(["--wait"] if wait else []), *files], capture_output=True, text=True, timeout=300, env={"PATH": os.environ["PATH"]})
         if done.returncode != 0:
             raise RuntimeError(done.stdout + done.stderr)
 

@@ -102,7 +102,7 @@ struct LoadCommand: AsyncParsableCommand {
     {
         // One thread is enough, and leaves the other processors to what is measured.
         let loop = MultiThreadedEventLoopGroup.singleton.next()
-        let bootstrap = ClientBootstrap(group: loop).channelOption(.socketOption(.tcp_nodelay), value: 1)
+        let bootstrap = ClientBootstrap(group: loop).channelOption(.tcpOption(.tcp_nodelay), value: 1)
         var channels: [any Channel] = []
         var handlers: [NIOLoopBound<LoadConnection>] = []
         for _ in 0..<self.connections {
