@@ -1,5 +1,5 @@
 # Two commands for people: `make run` and `make test`.
-.PHONY: help run test chaos test-faults soak recovery-drill bench bench-gateway load accuracy calibration references contract k8s test-k8s images-test lint clean
+.PHONY: help run test chaos test-faults soak recovery-drill bench bench-gateway load accuracy calibration references contract conformance k8s test-k8s images-test lint clean
 .DEFAULT_GOAL := help
 
 help: ## Show the commands
@@ -52,6 +52,9 @@ contract: ## Compare the answers of a private system with openapi.yaml (schemath
 
 images-test: ## Build the images from programs built here and run the report through them (root; buildah, podman)
 	@scripts/images-test.sh
+
+conformance: ## HTTP/2, TLS and spans of the gateway, judged by h2, sslyze and the protocol of OpenTelemetry
+	@scripts/conformance.sh
 
 lint: ## Check format and scripts
 	@scripts/lint.sh

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# HTTP/2 error handling (RFC 9113) and TLS of the gateway, by tools from PyPI: h2 and sslyze. GATEWAY_BIN takes a program that is
-# built already; else it is built in release. Listeners are on 127.0.0.1: 18600, 18601, 18605.
+# HTTP/2 error handling (RFC 9113), TLS and spans (OTLP) of the gateway, by tools from PyPI: h2, sslyze, opentelemetry-proto.
+# GATEWAY_BIN takes a program that is built already; else it is built in release. Listeners are on 127.0.0.1: 18600, 18601,
+# 18605, 18606.
 set -euo pipefail
 # shellcheck source=scripts/lib/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
@@ -22,9 +23,9 @@ leave() {
 trap leave EXIT
 
 venv=$root/.build/conformance
-if [[ ! -x $venv/bin/sslyze ]]; then
+if ! "$venv/bin/python" -c 'import h2, sslyze, opentelemetry.proto' 2>/dev/null; then
     python3 -m venv "$venv"
-    "$venv/bin/pip" install -q h2 sslyze || die "h2 and sslyze cannot be installed"
+    "$venv/bin/pip" install -q h2 sslyze opentelemetry-proto || die "the tools cannot be installed"
 fi
 gateway=${GATEWAY_BIN:-}
 if [[ -z $gateway ]]; then
@@ -34,8 +35,10 @@ if [[ -z $gateway ]]; then
 fi
 make_bench_secrets
 start_upstream
-start_gateway "$gateway"
+OTLP_ENDPOINT=http://127.0.0.1:18606 TRACE_SAMPLE_RATIO=1 start_gateway "$gateway"
 failed=0
+say "spans"
+"$venv/bin/python" Tests/Conformance/otlp_check.py localhost 18601 "$folder/cert.pem" "$(cat "$folder/token")" 18606 || failed=1
 say "HTTP/2"
 "$venv/bin/python" Tests/Conformance/h2_cases.py 127.0.0.1 18601 "$folder/cert.pem" "$(cat "$folder/token")" || failed=1
 say "TLS"
