@@ -192,7 +192,7 @@ let package = Package(
                 logging,
                 asyncHTTPClient, crypto, nioCore, nioHTTP1, nioSSL,
             ],
-            path: "Tests/Benchmarks", exclude: ["peers.py"],
+            path: "Tests/Benchmarks", exclude: ["graph_peers.py", "peers.py"],
             swiftSettings: strict),
         .executableTarget(
             name: "Load",

@@ -25,4 +25,10 @@ if [[ -z ${ONLY:-} || $ONLY == screen ]]; then
     UNDERCURRENT_PYTHON=$(python_with peers numpy==2.2.6) || die "numpy cannot be installed"
     export UNDERCURRENT_PYTHON UNDERCURRENT_PEERS=$root/Tests/Benchmarks/peers.py
 fi
+if [[ -z ${ONLY:-} || $ONLY == path-peers ]]; then
+    install_packages python3-venv
+    UNDERCURRENT_GRAPH_PYTHON=$(python_with graphs numpy==2.2.6 scipy==1.15.3 rustworkx==0.16.0 igraph==0.11.8) ||
+        die "rustworkx, igraph and scipy cannot be installed"
+    export UNDERCURRENT_GRAPH_PYTHON UNDERCURRENT_GRAPH_PEERS=$root/Tests/Benchmarks/graph_peers.py
+fi
 "$bin/Benchmarks" ${OUT:+--out "$OUT"} ${ONLY:+--only "$ONLY"}

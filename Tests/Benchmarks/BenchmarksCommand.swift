@@ -6,6 +6,7 @@ enum BenchmarksCommand {
     /// Every group; add a line for a new one.
     static let cases: [BenchmarkCase] = [
         LayersBenchmark.benchmark, ScreenBenchmark.benchmark, GraphServingBenchmark.benchmark, PathBenchmarks.benchmark,
+        PathPeerBenchmark.benchmark,
         DecisionBenchmarks.benchmark, DetectorBenchmarks.benchmark, AllocationBenchmarks.benchmark,
         StatementBenchmarks.benchmark, FleetBenchmark.benchmark, IngestBenchmark.benchmark,
     ]

@@ -36,18 +36,18 @@ enum PathBenchmarks {
         NodeKey(domain: "bench", event: "event-\(number % 20)", market: "market-\(number)", venue: "venue")
     }
 
-    /// 20 edges from each node to others drawn at random, |r| in 0.55 ... 0.95, confidence in 0.5 ... 1.
-    static func edges() -> [Edge] {
-        var state = Self.seed
+    /// As many edges from each node to others drawn at random, |r| in 0.55 ... 0.95, confidence in 0.5 ... 1.
+    static func edges(nodes: Int = 200, degree: Int = 20, seed: UInt64 = Self.seed) -> [Edge] {
+        var state = seed
         func uniform() -> Double {
             state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
             return Double(state >> 11) / 9_007_199_254_740_992
         }
         let end = Timestamp(milliseconds: 7_200_000)
-        return (0..<200).flatMap { source in
+        return (0..<nodes).flatMap { source in
             var targets: Set<Int> = []
-            while targets.count < 20 {
-                let target = Int(uniform() * 200)
+            while targets.count < degree {
+                let target = Int(uniform() * Double(nodes))
                 if target != source { targets.insert(target) }
             }
             return targets.sorted().map { target in

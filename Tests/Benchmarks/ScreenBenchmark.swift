@@ -70,7 +70,8 @@ enum ScreenBenchmark {
             }
             guard round > 0 else { continue }
             for (place, peer) in work.peers.enumerated() {
-                let answer = try Self.ask(python, [script, peer.work, file, "\(work.nodes)", "\(length)"])
+                let answer = try PeerProgram.ask(
+                    PeerAnswer.self, [python, script, peer.work, file, "\(work.nodes)", "\(length)"])
                 others[place].append(answer.seconds)
                 // numpy neither clips nor tests, so the numbers of pairs agree only about.
                 if let found = answer.found, abs(found - accepted) > max(50, accepted / 5) {
@@ -114,17 +115,6 @@ enum ScreenBenchmark {
         return EvaluationInput(
             domain: "d", block: block, shape: WindowShape(present: work.present, baseline: 0, lag: work.lag),
             events: ["e"], thresholds: LayerThresholds(direct: Self.threshold))
-    }
-
-    private static func ask(_ python: String, _ arguments: [String]) throws -> PeerAnswer {
-        let log = FileManager.default.temporaryDirectory.path + "/uc-peer-\(UInt64.random(in: 0 ... .max))"
-        defer { try? FileManager.default.removeItem(atPath: log) }
-        let process = try ChildProgram.spawn([python] + arguments, log: log)
-        var status: CInt = 0
-        while waitpid(process, &status, 0) < 0, errno == EINTR {}
-        let output = try String(contentsOfFile: log, encoding: .utf8)
-        guard status == 0 else { throw WrongAnswer(description: "\(arguments): \(output.suffix(500))") }
-        return try JSONDecoder().decode(PeerAnswer.self, from: Data(output.utf8))
     }
 
     /// The largest resident size this process ever had.

@@ -147,7 +147,8 @@ final class Stack: Sendable {
             settings["TLS_KEY_FILE"] = self.folder + "/server-key.pem"
             for upstream in ["graph-builder", "anomaly-propagation"] {
                 let key = "UPSTREAM_" + upstream.uppercased().replacingOccurrences(of: "-", with: "_")
-                settings[key] = "http://127.0.0.1:\(self.ports[upstream]?.http ?? 0)"
+                let replicas = self.options.programs.filter { $0.hasPrefix(upstream) }
+                settings[key] = replicas.map { "http://127.0.0.1:\(self.ports[$0]?.http ?? 0)" }.joined(separator: ",")
             }
         }
         return settings.filter { !self.options.withoutSettings.contains($0.key) }
