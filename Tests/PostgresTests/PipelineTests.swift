@@ -177,6 +177,25 @@ struct PipelineTests {
         }
     }
 
+    @Test("who has no time to wait for a connection does not take the others with him")
+    func patience() async throws {
+        try await TestDatabase.with(migrated: false) { database in
+            var settings = Self.settings
+            settings.maximum = 1
+            try await database.withPool(settings) { pool in
+                let holder = Task {
+                    try await pool.withConnection { _ in try await Task.sleep(for: .milliseconds(600)) }
+                }
+                while pool.status.inUse == 0 { try await Task.sleep(for: .milliseconds(5)) }
+                let hurried = Task { try await pool.pipelined("SELECT 1", deadline: .now + .milliseconds(50)) }
+                let patient = Task { try await pool.pipelined("SELECT 7::bigint") }
+                await #expect(throws: PostgresError.self) { try await hurried.value }
+                #expect(try await patient.value.column(Int64.self) == [7])
+                try await holder.value
+            }
+        }
+    }
+
     @Test("shared connections give way to a caller who waits for one of his own")
     func yields() async throws {
         try await TestDatabase.with(migrated: false) { database in

@@ -122,7 +122,7 @@ final class PipelineHub: Sendable {
 
     private static func takeExpired(_ queue: inout Deque<PipelineJob>) -> [PipelineJob] {
         let now = ContinuousClock.now
-        func isOver(_ job: PipelineJob) -> Bool { job.isStopRequested || job.deadline.map { $0 <= now } ?? false }
+        func isOver(_ job: PipelineJob) -> Bool { job.isStopRequested || job.waitsUntil <= now }
         // The queue is in order of arrival, and mostly so of deadlines: looking at its head is enough to keep it moving.
         var expired: [PipelineJob] = []
         while let first = queue.first, isOver(first) { expired.append(queue.removeFirst()) }
@@ -147,9 +147,9 @@ final class PipelineHub: Sendable {
         if isQueued { Self.refuse(job) }
     }
 
-    /// The earliest deadline of those who wait for a lane.
+    /// When the first of those who wait for a lane gives up.
     var earliestDeadline: ContinuousClock.Instant? {
-        self.access { $0.queue.compactMap(\.deadline).min() }
+        self.access { $0.queue.map(\.waitsUntil).min() }
     }
 
     func add(_ lane: PipelineLane) {
@@ -177,7 +177,7 @@ final class PipelineHub: Sendable {
             var refused: [PipelineJob] = []
             if mayCome {
                 let now = ContinuousClock.now
-                refused = state.queue.filter { $0.deadline.map { $0 <= now } ?? true || $0.isStopRequested }
+                refused = state.queue.filter { $0.waitsUntil <= now || $0.isStopRequested }
                 state.queue.removeAll { job in refused.contains { $0 === job } }
             } else {
                 refused = Array(state.queue)

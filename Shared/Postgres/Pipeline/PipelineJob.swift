@@ -25,17 +25,21 @@ final class PipelineJob: Sendable {
     let key: StatementCache.Key
     let parameters: EncodedParameters
     let deadline: ContinuousClock.Instant?
+    /// How long it waits for a connection: its deadline, or the pool's patience with those who have none.
+    let waitsUntil: ContinuousClock.Instant
     /// Whether it may share a transaction with others of its kind.
     let isReadOnly: Bool
     private let state = Mutex(State())
     /// Apart from the state because a lane looks at it for everything under way; set with the state locked.
     private let stopRequested = Atomic<Bool>(false)
 
-    init(_ query: PostgresQuery, deadline: ContinuousClock.Instant?, isReadOnly: Bool) {
+    init(_ query: PostgresQuery, deadline: ContinuousClock.Instant?, patience: Duration, isReadOnly: Bool) {
         self.text = query.statement.text
         self.parameters = EncodedParameters(query.parameters)
         self.key = StatementCache.Key(text: query.statement.text, types: self.parameters.types)
         self.deadline = deadline
+        let bound = ContinuousClock.now + patience
+        self.waitsUntil = deadline.map { min($0, bound) } ?? bound
         self.isReadOnly = isReadOnly
     }
 

@@ -18,11 +18,12 @@ extension PostgresPool {
         let limit = PostgresDeadline.earliest(deadline)
         if let limit, limit <= ContinuousClock.now { throw PostgresError(.timeout, detail: "before it was sent") }
         let query = PostgresQuery(statement, parameters)
-        var outcome = await self.outcome(of: PipelineJob(query, deadline: limit, isReadOnly: isReadOnly))
-        // Another read in its group failed, or the connection broke before it was sent: now it goes for itself.
-        if case .notRun = outcome {
-            outcome = await self.outcome(of: PipelineJob(query, deadline: limit, isReadOnly: false))
+        func job(isReadOnly: Bool) -> PipelineJob {
+            PipelineJob(query, deadline: limit, patience: self.configuration.pool.leaseTimeout, isReadOnly: isReadOnly)
         }
+        var outcome = await self.outcome(of: job(isReadOnly: isReadOnly))
+        // Another read in its group failed, or the connection broke before it was sent: now it goes for itself.
+        if case .notRun = outcome { outcome = await self.outcome(of: job(isReadOnly: false)) }
         switch outcome {
         case .done(let result): return try result.get()
         case .runAlone: return try await self.query(statement, parameters, deadline: deadline)
@@ -56,6 +57,8 @@ extension PostgresPool {
             } catch {
                 let error = error as? PostgresError ?? PostgresError(.other, detail: "\(error)")
                 guard self.hub.openFailed(error) else { return }
+                // The pool may refuse at once as long as others fill it.
+                do { try await Task.sleep(for: .milliseconds(5)) } catch { return }
             }
             deadline = self.hub.earliestDeadline
         }
