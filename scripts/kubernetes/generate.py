@@ -33,7 +33,7 @@ def documented_settings():
         title = re.match(r"(All three services|gateway|graph-builder|anomaly-propagation):$", line)
         if title:
             current = title[1]
-        name = re.match(r"\| `([A-Z_]+)` \|", line)
+        name = re.match(r"\| `([A-Z0-9_]+)` \|", line)
         if name and current:
             found.setdefault(current, []).append(name[1])
     return found
