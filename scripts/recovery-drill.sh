@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
 # Destroys and restores a private server, twice: from a dump, and from a base backup with the archived log. Compares counts and
 # graph ids with what there was, and says how long each took and what was lost. Touches nothing outside a folder of its own.
-# CONFIGURATION=debug uses debug builds that are there; RECORDING=FILE replays another recording.
+# CONFIGURATION=debug uses debug builds that are there; RECORDING=FILE replays another
+# recording.
 set -euo pipefail
 # shellcheck source=scripts/lib/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 cd "$root"
 configuration=${CONFIGURATION:-release}
-recording=${RECORDING:-Samples/crypto/btcjpy-2018-08-12.csv.gz}
-[[ -s $recording ]] || recording=$(find Samples -name '*.csv.gz' -size +10k | sort | head -n 1)
 install_packages
 if [[ $configuration == release ]]; then
     need_swift
@@ -24,6 +23,11 @@ export ANOMALY_PROPAGATION_PORT=${ANOMALY_PROPAGATION_PORT:-18182}
 export ANOMALY_PROPAGATION_METRICS_PORT=${ANOMALY_PROPAGATION_METRICS_PORT:-19182}
 data=$UNDERCURRENT_DATA
 mkdir -p "$data"
+recording=${RECORDING:-$folder/recording.csv}
+if [[ -z ${RECORDING:-} ]]; then
+    # Two venues of one market, some hours: enough for graphs, little enough for a debug build.
+    for file in Samples/market-btcjpy/*.csv.gz; do zcat "$file"; break; done | awk 'NR <= 6001' >"$recording"
+fi
 # shellcheck source=scripts/lib/postgres.sh
 source scripts/lib/postgres.sh
 # shellcheck source=scripts/lib/secrets.sh
@@ -68,7 +72,8 @@ wipe() {
     kill -STOP "$postmaster"
     pkill -KILL -P "$postmaster" || true
     kill -KILL "$postmaster"
-    rm -rf "$server/cluster"
+    # With the machine go its socket and its lock.
+    rm -rf "$server/cluster" "$server"/.s.PGSQL.*
 }
 
 say "a private server that archives its log"

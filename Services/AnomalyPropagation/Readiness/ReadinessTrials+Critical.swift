@@ -83,8 +83,13 @@ extension ReadinessTrials {
         let graph = try await self.graph()
         _ = try await self.probe.graph(graph.event)
         var times: [Duration] = []
-        for _ in 0..<300 {
+        while times.count < 300 {
             let answer = try await self.probe.graph(graph.event)
+            if answer.status == 429 {
+                // The caller's limit is not what is measured here.
+                try await Task.sleep(for: .milliseconds(200))
+                continue
+            }
             guard answer.status == 200 else { return .fail("a graph was answered \(answer.status)") }
             times.append(answer.took)
         }

@@ -29,7 +29,7 @@ struct FaultStack: Sendable {
         options.settingsOf = [
             "graph-builder": ["CONFIG_FILE": file],
             // One client on a shared machine must be able to reach it.
-            "gateway": ["RATE_LIMITER_TOKENS": "400", "RATE_LIMITER_REFILL_RATE": "150"],
+            "gateway": ["RATE_LIMITER_TOKENS": "300", "RATE_LIMITER_REFILL_RATE": "40"],
         ]
         options.withoutSettings = ["QUERY_TIMEOUT_MS"]
         let stack = try await Stack.start(TestCluster.start(), options)
