@@ -144,47 +144,6 @@ extension ProcessTests {
             try faults.configure([:])
         }
 
-        @Test(
-            "while the database is away graphs in memory are served and say that they are stale; afterwards all is as before"
-        )
-        func stale() async throws {
-            let faults = try await FaultStack.shared()
-            let whole = try await faults.graph()
-            let path = "/v1/correlation-graph?eventId=fast-one"
-            try faults.stack.cluster.stopServer(immediately: true)
-            do {
-                // The lease is trusted for a second; then memory is all there is.
-                try await faults.stack.eventually("the graph is marked stale", seconds: 20) {
-                    let reply = try await faults.stack.get(path)
-                    return reply.status == 200 && reply.header("x-undercurrent-source") == "stale"
-                }
-                let graph = try await faults.graph()
-                #expect(graph.id == whole.id)
-                #expect(
-                    graph.layers.allSatisfy { $0.state == "stale" && $0.reason?.contains("database") == true },
-                    "\(graph)")
-                #expect(try await faults.stack.get(path).header("etag") == nil)
-                #expect(try await faults.metric("correlation_engine_stale_answers_total") >= 1)
-                // What memory does not hold is refused with the time to come back.
-                let events = try await faults.stack.get("/v1/events?limit=1")
-                #expect(events.status == 503 && events.problem?.retryAfter != nil, "\(events.text)")
-                try faults.configure(["FAILOVER_ENABLED": "false"])
-                try await faults.stack.eventually("without failover it is 503", seconds: 10) {
-                    try await faults.stack.get(path).status == 503
-                }
-                try faults.configure([:])
-            } catch {
-                try await faults.stack.cluster.startAgain()
-                throw error
-            }
-            try await faults.stack.cluster.startAgain()
-            try await faults.stack.eventually("the graph is warm again, and the same", seconds: 60) {
-                let reply = try await faults.stack.get(path)
-                let id = try await faults.graph().id
-                return reply.header("x-undercurrent-source") == "warm" && id == whole.id
-            }
-        }
-
         @Test("chaos needs the scope admin, and an installation that allows it")
         func refusals() async throws {
             let faults = try await FaultStack.shared()
