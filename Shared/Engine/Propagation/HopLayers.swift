@@ -104,6 +104,20 @@ struct HopLayers {
         return way.reversed()
     }
 
+    /// The signed product of r along the best way to a node, first link first; nil when it was not reached.
+    func response(of node: Int) -> Double? {
+        guard self.best[node] > 0 else { return nil }
+        return self.response(endingAt: node, hop: Int(self.bestHops[node]))
+    }
+
+    /// At most eight links deep.
+    private func response(endingAt node: Int, hop: Int) -> Double {
+        guard hop > 0 else { return 1 }
+        let place = hop * self.count + node
+        return self.response(endingAt: Int(self.cameFrom[place]), hop: hop - 1)
+            * self.graph.links[Int(self.arrivedBy[place])].score
+    }
+
     /// The links of the best way to a node, first to last; nil when it was not reached.
     func links(to node: Int) -> [Int]? {
         guard self.best[node] > 0 else { return nil }

@@ -56,19 +56,21 @@ public struct PathSearch: Sendable {
         let depth = min(Self.depths.upperBound, max(Self.depths.lowerBound, depth))
         var layers = HopLayers(graph: self.graph, source: start, depth: depth, goal: nil)
         layers.run()
-        var paths: [PropagationPath] = []
+        // Numbers of nodes are in the order of their names. A path is only made of what is kept.
+        var kept: [(node: Int, strength: Double)] = []
         for node in 0..<self.graph.nodes.count where node != start {
-            guard let links = layers.links(to: node) else { continue }
-            let path = self.path(from: start, links: links, shock: shock)
-            if abs(path.response) >= floor { paths.append(path) }
+            guard let response = layers.response(of: node) else { continue }
+            if abs(response) >= floor { kept.append((node, abs(response))) }
         }
-        if paths.count > limit {
-            paths.sort { (abs($1.response), $0.nodes.last ?? source) < (abs($0.response), $1.nodes.last ?? source) }
-            paths.removeLast(paths.count - limit)
+        if kept.count > limit {
+            kept.sort { ($1.strength, $0.node) < ($0.strength, $1.node) }
+            kept.removeLast(kept.count - max(0, limit))
         }
-        return paths.sorted {
-            ($0.latencyMs, -$0.rank, $0.nodes.last ?? source) < ($1.latencyMs, -$1.rank, $1.nodes.last ?? source)
+        var paths = kept.compactMap { entry in
+            layers.links(to: entry.node).map { (entry.node, self.path(from: start, links: $0, shock: shock)) }
         }
+        paths.sort { ($0.1.latencyMs, -$0.1.rank, $0.0) < ($1.1.latencyMs, -$1.1.rank, $1.0) }
+        return paths.map(\.1)
     }
 
     /// How many nodes can be reached within `depth` links.
