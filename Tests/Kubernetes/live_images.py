@@ -16,7 +16,7 @@ memory = {"gateway": "512m", "graph-builder": "2g", "anomaly-propagation": "1g"}
 class Containers(System):
     def run(self, service, environment, arguments, mounts=(), name=None):
         options = ["run", "--rm", "--network", "host", "--read-only", "--read-only-tmpfs=false", "--user", "10001:10001", "--cap-drop", "ALL",
-                   "--security-opt", "no-new-privileges", "--memory", memory[service], "--ulimit", "nofile=20000:20000", "--ulimit", "nproc=4096:4096",
+                   "--security-opt", "no-new-privileges", "--tmpfs", "/tmp:size=64m,mode=1777", "--memory", memory[service], "--ulimit", "nofile=20000:20000", "--ulimit", "nproc=4096:4096",
                    "-v", f"{self.folder}:{self.folder}:ro", *(part for mount in mounts for part in ("-v", mount))]
         if name:
             options += ["--name", name]
@@ -101,7 +101,7 @@ def main():
         (system.folder / "key").chmod(0o644)
         for prefix, files in recordings():
             client(system, "replay", "--domain-prefix", prefix, *map(str, files))
-        report = client(system, "report", "--samples", f"{root}/Samples", "--wait", "--answers", "/dev/null")
+        report = client(system, "report", "--samples", f"{root}/Samples", "--wait", "--answers", "/tmp/answers.json")
         print(report)
         for title in ("OBSERVATIONS", "STRONGEST EDGES", "TOP ANOMALIES", "FORECASTS", "ROOT CAUSES"):
             assert title in report, f"the report has no {title}"
