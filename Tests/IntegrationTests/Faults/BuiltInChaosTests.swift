@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import Model
+import TestSupport
 import Testing
 
 extension ProcessTests {
@@ -142,6 +143,48 @@ extension ProcessTests {
                 return true
             }
             try faults.configure([:])
+        }
+
+        @Test(
+            "while the database is away graphs in memory are served and say that they are stale; afterwards all is as before"
+        )
+        func stale() async throws {
+            let faults = try await FaultStack.shared()
+            let whole = try await faults.graph()
+            let path = "/v1/correlation-graph?eventId=fast-one"
+            try faults.stack.cluster.stopServer(immediately: true)
+            do {
+                // The lease is trusted for a second; then memory is all there is.
+                try await faults.stack.eventually("the graph is marked stale", seconds: 20) {
+                    let reply = try await faults.stack.get(path)
+                    return reply.status == 200 && reply.text.contains(#""state":"stale""#)
+                }
+                let graph = try await faults.graph()
+                #expect(graph.id == whole.id)
+                #expect(
+                    graph.layers.allSatisfy { $0.state == "stale" && $0.reason?.contains("database") == true },
+                    "\(graph)")
+                #expect(try await faults.stack.get(path).header("etag") == nil)
+                #expect(try await faults.metric("correlation_engine_stale_answers_total") >= 1)
+                // What memory does not hold is refused with the time to come back.
+                let events = try await faults.stack.get("/v1/events?limit=1")
+                #expect(events.status == 503 && events.problem?.retryAfter != nil, "\(events.text)")
+                try faults.configure(["FAILOVER_ENABLED": "false"])
+                try await faults.stack.eventually("without failover it is 503", seconds: 10) {
+                    try await faults.stack.get(path).status == 503
+                }
+                try faults.configure([:])
+            } catch {
+                try await faults.stack.cluster.startAgain()
+                throw error
+            }
+            try await faults.stack.cluster.startAgain()
+            try await faults.stack.eventually("the graph is as it was", seconds: 60) {
+                let reply = try await faults.stack.get(path)
+                guard reply.status == 200 else { return false }
+                let graph = try await faults.graph()
+                return graph.id == whole.id && !graph.layers.contains { $0.state == "stale" }
+            }
         }
 
         @Test("chaos needs the scope admin, and an installation that allows it")
