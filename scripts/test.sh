@@ -21,8 +21,10 @@ rm -f "$results"*.xml
 say "running tests (all output in $log)"
 status=0
 # One after the other: some tests measure time, and starve beside others that fill every core.
-# A test that hangs ends the run.
-timeout --foreground -s INT -k 20 840 swift test --skip-build --no-parallel --disable-xctest --xunit-output "$results.xml" ${FILTER:+--filter "$FILTER"} >"$log" 2>&1 || status=$?
+# A test that hangs ends the run and is named: the log is written line by line for that. The suite itself takes 10 minutes.
+timeout --foreground -s INT -k 20 "${LIMIT_SECONDS:-1800}" stdbuf -oL \
+    swift test --skip-build --no-parallel --disable-xctest --xunit-output "$results.xml" ${FILTER:+--filter "$FILTER"} \
+    >"$log" 2>&1 || status=$?
 
 # One line per issue or failed test, as the test runner words it.
 grep -aE '^. (Test|Suite) .* (recorded an issue|failed after)' "$log" | head -n 200 || true
@@ -39,6 +41,7 @@ done < <(grep -aE '^. Test .* skipped' "$log" || true)
 
 if ((status != 0 && failed == 0)); then
     tail -n 30 "$log"
+    ((status != 124)) || printf 'hung: %s\n' "$(grep -a '^. Test "' "$log" | grep -a 'started\.$' | tail -n 1)"
     printf 'the test process ended with %s\n' "$status"
     failed=1
 fi

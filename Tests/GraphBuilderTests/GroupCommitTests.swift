@@ -97,12 +97,16 @@ struct GroupCommitTests {
 
     @Test("when too much waits, the next is refused with the time the queue needs, and what waits is not lost")
     func full() async throws {
-        let gate = Mutex<[CheckedContinuation<Void, Never>]>([])
+        // What waits at the gate; nil once it is open.
+        let gate = Mutex<[CheckedContinuation<Void, Never>]?>([])
         var limits = CommitQueue.Limits()
         limits.running = 1
         limits.waitingRows = 10
         let groups = CommitGroups(limits: limits) { jobs in
-            await withCheckedContinuation { continuation in gate.withLock { $0.append(continuation) } }
+            await withCheckedContinuation { continuation in
+                let waits = gate.withLock { $0?.append(continuation) } != nil
+                if !waits { continuation.resume() }
+            }
             return jobs.map { .success(.stored(.init(added: $0.chunk.rows.count), answer: nil)) }
         }
         func job(_ rows: Int) -> IngestJob {
@@ -118,7 +122,7 @@ struct GroupCommitTests {
                     return stored.added
                 }
                 while groups.waiting.jobs == waiting, rows > 1 { await Task.yield() }
-                while rows == 1, gate.withLock({ $0.isEmpty }) { await Task.yield() }
+                while rows == 1, gate.withLock({ $0?.isEmpty == true }) { await Task.yield() }
             }
             await #expect {
                 try await groups.submit(job(1))
@@ -126,13 +130,11 @@ struct GroupCommitTests {
                 guard let problem = $0 as? Problem, let seconds = problem.retryAfter else { return false }
                 return problem.code == .overloaded && seconds >= 1
             }
-            while groups.waiting.jobs > 0 || !gate.withLock({ $0.isEmpty }) {
-                gate.withLock { gates in
-                    for continuation in gates { continuation.resume() }
-                    gates = []
-                }
-                await Task.yield()
+            let waiting = gate.withLock { gates in
+                defer { gates = nil }
+                return gates ?? []
             }
+            for continuation in waiting { continuation.resume() }
             var added = 0
             for try await rows in group { added += rows }
             #expect(added == 11)
