@@ -11,6 +11,7 @@ import Telemetry
 
 /// The gateway put together. Start its services in the order of ``services``.
 struct Gateway: Sendable {
+    let core: DoorCore
     let audit: AuditLog
     let directory: ServiceDirectory
     let discovery: NameDiscovery
@@ -72,6 +73,7 @@ struct Gateway: Sendable {
             tracer: tracer,
             accessLog: accessLog,
             isDraining: isDraining, logger: logger)
+        self.core = core
         self.audit = audit
         self.directory = directory
         self.discovery = NameDiscovery(names: settings.names, directory: directory, logger: logger)

@@ -17,6 +17,11 @@ enum GatewayService: ServiceDefinition {
         "CORS_", "AUDIT_", "ADMIN_",
     ]
 
+    static let reloadableSettings: Set<String> = [
+        "RATE_LIMITER_TOKENS", "RATE_LIMITER_REFILL_RATE", "STRANGER_LIMITER_TOKENS", "STRANGER_LIMITER_REFILL_RATE",
+        "REQUEST_TIMEOUT_MS",
+    ]
+
     static let settings: [Setting] = [
         Setting(
             TLSFiles.certificateKey, .file,
@@ -129,6 +134,12 @@ enum GatewayService: ServiceDefinition {
                 })
         } catch let error as KeySetError {
             throw SettingsError(faults: ["JWKS_FILE cannot be used: \(error)"])
+        }
+        let core = gateway.core
+        host.live.observe { settings in
+            var faults: [String] = []
+            // The settings have been checked; a list at fault would change none of the limits.
+            core.take(DoorSettings(settings, faults: &faults))
         }
         let directory = gateway.directory
         host.health.add(

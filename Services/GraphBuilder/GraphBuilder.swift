@@ -116,6 +116,9 @@ enum GraphBuilder: ServiceDefinition {
             settings.flag("CHAOS_ENABLED")
             ? ChaosControl(
                 pool: pool, engine: engine, keeper: keeper, layers: layers, slowness: slowness,
+                watch: ChaosWatch(
+                    pool: pool, graphs: graphs, layers: layers, memory: memory, slowness: slowness,
+                    queryTimeout: { live.current.queryTimeout }, logger: host.logger), replica: address,
                 ceilingBytes: { live.current.integer("MEMORY_CEILING_BYTES") }, logger: host.logger) : nil
         let routes: (Router<CallContext>) -> Void = { router in
             IngestController<CallContext>(service: ingest) { context in

@@ -128,6 +128,25 @@ struct LiveTests {
         }
     }
 
+    @Test("limits change while the gateway runs: tighter at once, wider without the old wait")
+    func changedLimits() async throws {
+        try await LiveGateway.with { _ in
+        } _: { live in
+            let key = try await live.key()
+            #expect(try await live.send("GET", "/v1/events", key: key).status == 200)
+            var limits = DoorSettings()
+            limits.callerPolicy = GCRA(burst: 1, refillPerSecond: 0.01)
+            limits.inFlightLimit = 7
+            live.gateway.core.take(limits)
+            _ = try await live.send("GET", "/v1/events", key: key)
+            let refused = try await live.send("GET", "/v1/events", key: key)
+            #expect(refused.status == 429 && refused["ratelimit-policy"] == #""caller";q=1;w=100"#)
+            #expect(live.gateway.core.inFlight.limit == 7)
+            live.gateway.core.take(DoorSettings())
+            #expect(try await live.send("GET", "/v1/events", key: key).status == 200)
+        }
+    }
+
     @Test("strangers are limited by address, valid callers behind the same address are not")
     func strangers() async throws {
         try await LiveGateway.with {

@@ -105,6 +105,8 @@ extension ProcessTests {
             }
             // Anyone can make the first graph again; with one stored value changed it does not come out.
             try await stack.runToEnd("graph-builder", ["verify", graph.id])
+            let verified = try await stack.runToEnd("graph-builder", ["verify", graph.id, "--output", "json"])
+            #expect(verified.contains(#""state" : "equal""#) && verified.contains(graph.id), "\(verified)")
             let connection = try await PostgresConnection.connect(
                 PostgresConfiguration(connectionString: stack.databaseURL))
             let changed = try await connection.query(

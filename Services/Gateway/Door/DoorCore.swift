@@ -1,6 +1,7 @@
 import Logging
 import Model
 import ServiceRuntime
+import Synchronization
 import Telemetry
 
 /// What all event loops of the public side share. Immutable, or safe for many threads by itself.
@@ -24,8 +25,18 @@ final class DoorCore: Sendable {
     let logger: Logger
     /// Lines that every answer has.
     let standingLines: String
-    /// `ratelimit-policy` of callers.
-    let policyLine: String
+    private let live: Mutex<Live>
+
+    /// What may change while the gateway runs.
+    private struct Live: Sendable {
+        /// `ratelimit-policy` of callers.
+        var policyLine: String
+        /// Longest time from the head of a request to the last byte of its answer.
+        var requestMs: Int
+    }
+
+    var policyLine: String { self.live.withLock { $0.policyLine } }
+    var requestMs: Int { self.live.withLock { $0.requestMs } }
 
     init(
         settings: DoorSettings, gatekeeper: Gatekeeper, directory: ServiceDirectory, mint: CallerTokenMint,
@@ -50,6 +61,24 @@ final class DoorCore: Sendable {
         self.logger = logger
         self.standingLines =
             "strict-transport-security: max-age=\(settings.hstsSeconds)\r\nx-content-type-options: nosniff\r\n"
-        self.policyLine = RateLimitFields.policyLine(gatekeeper.callerPolicy, named: "caller")
+        self.live = Mutex(
+            Live(
+                policyLine: RateLimitFields.policyLine(gatekeeper.callerPolicy, named: "caller"),
+                requestMs: settings.requestMs))
+    }
+
+    /// Takes limits over that are in force from now on; requests under way keep the deadline they have.
+    func take(_ limits: DoorSettings) {
+        if limits.callerPolicy != self.gatekeeper.callerPolicy {
+            self.gatekeeper.callers.set(policy: limits.callerPolicy)
+        }
+        if limits.peerPolicy != self.gatekeeper.strangers.policy {
+            self.gatekeeper.strangers.set(policy: limits.peerPolicy)
+        }
+        self.inFlight.set(limit: limits.inFlightLimit)
+        self.live.withLock {
+            $0.policyLine = RateLimitFields.policyLine(limits.callerPolicy, named: "caller")
+            $0.requestMs = limits.requestMs
+        }
     }
 }

@@ -86,7 +86,7 @@ final class Exchange {
         self.client = client
         self.startedAt = now
         self.lastBodyAt = now
-        self.deadline = now + Int64(core.settings.requestMs) * 1_000_000
+        self.deadline = now + Int64(core.requestMs) * 1_000_000
         self.isBodyComplete = head.framing == .none
         self.startMs = WallClock.milliseconds()
         self.trace = EdgeTrace(
@@ -221,7 +221,7 @@ final class Exchange {
         let fields = self.head.fields
         if fields.has(.requestTimeout) {
             let timeoutMs = try RequestDeadline.milliseconds(
-                asked: fields.values(.requestTimeout), limitMs: self.core.settings.requestMs)
+                asked: fields.values(.requestTimeout), limitMs: self.core.requestMs)
             self.deadline = self.startedAt + Int64(timeoutMs) * 1_000_000
         }
         try BodyPolicy.checkEncoding(fields, route: match.route)

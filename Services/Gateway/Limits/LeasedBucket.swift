@@ -20,7 +20,7 @@ struct LeasedBucket: Hashable, Sendable {
         let resetNanoseconds: Int64
     }
 
-    let policy: GCRA
+    private(set) var policy: GCRA
     /// Below zero: admitted in advance.
     private(set) var tokens = 0
     private var slice = 0
@@ -34,6 +34,15 @@ struct LeasedBucket: Hashable, Sendable {
     private var awayArrival: Int64?
 
     init(policy: GCRA) { self.policy = policy }
+
+    /// The same bucket under another policy; it keeps at most what that allows.
+    func under(_ policy: GCRA) -> LeasedBucket {
+        var bucket = self
+        bucket.policy = policy
+        bucket.tokens = min(self.tokens, policy.burst)
+        bucket.slice = min(self.slice, policy.burst)
+        return bucket
+    }
 
     /// Requests admitted before the first slice is there, 1 ... 4.
     var advance: Int { max(1, min(4, self.policy.burst / 100)) }

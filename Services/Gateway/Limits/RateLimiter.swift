@@ -11,14 +11,22 @@ final class RateLimiter: Sendable {
         init(_ table: RateTable) { self.table = Mutex(table) }
     }
 
-    let policy: GCRA
+    private let currentPolicy: Mutex<GCRA>
     private let lanes: [Lane]
 
     init(policy: GCRA, capacity: Int = 100_000) {
-        self.policy = policy
+        self.currentPolicy = Mutex(policy)
         self.lanes = (0..<Self.laneCount).map { _ in
             Lane(RateTable(policy: policy, capacity: max(1, capacity / Self.laneCount)))
         }
+    }
+
+    var policy: GCRA { self.currentPolicy.withLock { $0 } }
+
+    func set(policy: GCRA) {
+        self.currentPolicy.withLock { $0 = policy }
+        let now = MonotonicClock.nanoseconds()
+        for lane in self.lanes { lane.table.withLock { $0.set(policy: policy, now: now) } }
     }
 
     private func lane(_ key: String) -> Lane {

@@ -3,7 +3,7 @@
 /// A full bucket equals one never seen, so forgetting it loses nothing. When the table is full of buckets in use,
 /// newcomers share one overflow bucket: memory stays bounded and known callers keep exactly their own limit.
 struct RateTable: Sendable {
-    let policy: GCRA
+    private(set) var policy: GCRA
     /// Callers with a bucket of their own, at most.
     let capacity: Int
     private var arrivals: [String: Int64] = [:]
@@ -29,6 +29,14 @@ struct RateTable: Sendable {
         let decision = self.policy.admit(&arrival, now: now)
         self.arrivals[key] = arrival
         return decision
+    }
+
+    /// Goes on under another policy. Whoever had spent everything has one token of the new one: no old wait goes on.
+    mutating func set(policy: GCRA, now: Int64) {
+        let latest = now + Int64(policy.burst - 1) * policy.intervalNanoseconds
+        self.policy = policy
+        self.arrivals = self.arrivals.mapValues { min($0, latest) }
+        self.overflow = min(self.overflow, latest)
     }
 
     /// What ``admit(_:now:)`` would say, without spending.

@@ -7,6 +7,8 @@ protocol CallerLimiter: Sendable {
     /// What a refusal says about the reach of the limit.
     var scope: String { get }
     func admit(_ key: String) -> GCRA.Decision
+    /// Another policy from now on.
+    func set(policy: GCRA)
 }
 
 extension RateLimiter: CallerLimiter {
@@ -46,8 +48,8 @@ final class SharedLimiter: CallerLimiter {
     /// Questions to the database at the same time, at most.
     static let concurrentAsks = 32
 
-    let policy: GCRA
     let scope = "global"
+    private let currentPolicy: Mutex<GCRA>
     private let source: any LeaseSource
     private let buckets = Mutex<[String: LeasedBucket]>([:])
     private let asking = Atomic<Int>(0)
@@ -57,12 +59,21 @@ final class SharedLimiter: CallerLimiter {
         policy: GCRA, source: any LeaseSource,
         now: @escaping @Sendable () -> Int64 = { MonotonicClock.nanoseconds() }
     ) {
-        self.policy = policy
+        self.currentPolicy = Mutex(policy)
         self.source = source
         self.now = now
     }
 
+    var policy: GCRA { self.currentPolicy.withLock { $0 } }
+
+    /// What was granted under the old policy may still be spent; it is little.
+    func set(policy: GCRA) {
+        self.currentPolicy.withLock { $0 = policy }
+        self.buckets.withLock { $0 = $0.mapValues { $0.under(policy) } }
+    }
+
     func admit(_ key: String) -> GCRA.Decision {
+        let policy = self.policy
         let now = self.now()
         let (name, decision, ask) = self.buckets.withLock { buckets -> (String, GCRA.Decision, Int?) in
             var name = key
@@ -70,7 +81,7 @@ final class SharedLimiter: CallerLimiter {
                 buckets = buckets.filter { !$0.value.isIdle(now: now) }
                 if buckets.count >= Self.capacity { name = "overflow" }
             }
-            let (decision, ask) = buckets[name, default: LeasedBucket(policy: self.policy)].admit(now: now)
+            let (decision, ask) = buckets[name, default: LeasedBucket(policy: policy)].admit(now: now)
             return (name, decision, ask)
         }
         if let ask { self.fetch(name, wanted: ask) }

@@ -2,10 +2,14 @@ import Synchronization
 
 /// Counts requests being answered, and refuses beyond a limit: overload costs a fast refusal, not a slow timeout.
 final class InFlight: Sendable {
-    let limit: Int
+    private let bound: Atomic<Int>
     private let value = Atomic<Int>(0)
 
-    init(limit: Int) { self.limit = limit }
+    init(limit: Int) { self.bound = Atomic(limit) }
+
+    var limit: Int { self.bound.load(ordering: .relaxed) }
+
+    func set(limit: Int) { self.bound.store(limit, ordering: .relaxed) }
 
     var count: Int { self.value.load(ordering: .relaxed) }
 

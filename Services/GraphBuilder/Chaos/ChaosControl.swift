@@ -13,6 +13,8 @@ final class ChaosControl: Sendable {
         /// Memory taken up on purpose, and its owner.
         var ballast: [UInt8] = []
         var ballastEnds: Task<Void, Never>?
+        /// One for each trial that is being looked at, by its id; each removes itself.
+        var watching: [String: Task<Void, Never>] = [:]
     }
 
     private let pool: PostgresPool
@@ -22,23 +24,60 @@ final class ChaosControl: Sendable {
     private let ceilingBytes: @Sendable () -> Int
     private let slowness: DatabaseSlowness
     private let logger: Logger
+    private let watch: ChaosWatch
+    private let replica: String
+    let book = ChaosBook()
     private let state = Mutex(State())
 
     init(
         pool: PostgresPool, engine: EvaluationEngine, keeper: LeaseKeeper, layers: LayerControl,
-        slowness: DatabaseSlowness, ceilingBytes: @escaping @Sendable () -> Int, logger: Logger
+        slowness: DatabaseSlowness, watch: ChaosWatch, replica: String,
+        ceilingBytes: @escaping @Sendable () -> Int, logger: Logger
     ) {
         self.pool = pool
         self.engine = engine
         self.keeper = keeper
         self.layers = layers
         self.slowness = slowness
+        self.watch = watch
+        self.replica = replica
         self.ceilingBytes = ceilingBytes
         self.logger = logger
     }
 
+    /// Carries a trial out, and looks at what comes of it until all is as before.
+    /// - Returns: the trial as it stands now; ``book`` has its result later.
+    func begin(_ plan: ChaosTrial.Plan) async throws -> ChaosBook.Entry {
+        try self.book.requireRoom()
+        let before = try await self.watch.standing()
+        let graphs = self.watch.graphCount
+        let done = try await self.carryOut(plan)
+        let running = ChaosBook.Result(state: .running, faults: [], seen: ChaosSeen(graphsBefore: graphs))
+        let entry = ChaosBook.Entry(
+            id: String(UInt64.random(in: 0 ... .max), radix: 16), replica: self.replica,
+            startedAt: Timestamp(milliseconds: WallClock.milliseconds()), kind: plan.kind, seconds: plan.seconds,
+            expectation: plan.expectation, done: done, result: running)
+        self.book.add(entry)
+        // The task belongs to this object and ends by itself once all is back or its patience is over.
+        let task = Task { [book, watch] in
+            let result = await watch.follow(plan, before: before, graphs: graphs) { book.note($0, of: entry.id) }
+            book.note(result, of: entry.id)
+            self.state.withLock { $0.watching[entry.id] = nil }
+        }
+        self.state.withLock { state in
+            // Over already when the result stands.
+            if book.isRunning(entry.id) { state.watching[entry.id] = task }
+        }
+        return entry
+    }
+
+    /// Ends looking; what was broken for a while comes back by itself.
+    func stop() {
+        for task in self.state.withLock({ Array($0.watching.values) }) { task.cancel() }
+    }
+
     /// What was done, in words.
-    func carryOut(_ plan: ChaosTrial.Plan) async throws -> String {
+    private func carryOut(_ plan: ChaosTrial.Plan) async throws -> String {
         self.logger.warning("chaos trial", metadata: ["kind": "\(plan.kind)", "seconds": "\(plan.seconds)"])
         switch plan.kind {
         case .layer, .allLayers:

@@ -26,6 +26,25 @@ struct VerifyCommand: AsyncParsableCommand {
     @Argument(help: "Ids of graphs: 64 hexadecimal digits each.")
     var ids: [String]
 
+    @Option(help: "table (text for people) or json") var output = OutputFormat.table
+
+    /// What became of one graph, for programs.
+    struct Item: Encodable, Sendable {
+        enum State: String, Encodable, Sendable { case equal, different, unverifiable }
+
+        var id: String
+        var state: State
+        var details: [String]
+
+        init(_ report: (text: String, code: Int32), id: String) {
+            self.id = id
+            self.state = report.code == 0 ? .equal : report.code == 1 ? .different : .unverifiable
+            self.details = report.text.split(separator: "\n").dropFirst().map {
+                $0.trimmingCharacters(in: .whitespaces)
+            }
+        }
+    }
+
     func validate() throws {
         guard self.ids.allSatisfy(GraphHistory.isID) else {
             throw ArgumentParser.ValidationError("a graph id has 64 lower-case hexadecimal digits.")
@@ -35,21 +54,25 @@ struct VerifyCommand: AsyncParsableCommand {
     func run() async throws {
         let settings = try ServiceCommand<GraphBuilder>.loadSettings()
         var codes: Set<Int32> = []
+        var items: [Item] = []
         do {
             var configuration = try settings.database()
             configuration.pool = PostgresConfiguration.Pool(minimum: 0, maximum: 3)
             // The output is read by people and scripts: nothing but problems goes into the log.
             var logger = Logger(label: "graph-builder.verify", factory: { StreamLogHandler.standardError(label: $0) })
             logger.logLevel = .error
-            codes = try await PostgresPool.withPool(configuration, logger: logger) { pool in
+            (codes, items) = try await PostgresPool.withPool(configuration, logger: logger) { pool in
                 var codes: Set<Int32> = []
+                var items: [Item] = []
                 for id in self.ids {
                     let report = Self.report(id, try await GraphVerifier(pool: pool).verify(id))
-                    print(report.text)
+                    if self.output == .table { print(report.text) }
                     codes.insert(report.code)
+                    items.append(Item(report, id: id))
                 }
-                return codes
+                return (codes, items)
             }
+            if self.output == .json { try OutputFormat.printJSON(items) }
         } catch let error as PostgresError {
             FileHandle.standardError.write(Data("verify: \(error)\n".utf8))
             throw ExitCode(69)

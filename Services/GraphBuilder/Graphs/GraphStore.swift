@@ -48,6 +48,9 @@ final class GraphStore: Sendable {
     var bodyByteCount: Int { self.state.withLock { $0.bodyBytes } }
     var eventCount: Int { self.state.withLock { $0.entries.count } }
 
+    /// What all graphs in memory say of their layers.
+    var layerReports: [LayerReport] { self.state.withLock { $0.entries.values.flatMap(\.graph.layers) } }
+
     /// Takes graphs that were committed.
     func publish(_ graphs: [CorrelationGraph], revisions: [Shard: Int64], now: ContinuousClock.Instant = .now) {
         self.state.withLock { state in

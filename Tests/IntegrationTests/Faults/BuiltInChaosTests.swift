@@ -42,6 +42,8 @@ extension ProcessTests {
                 try await faults.stack.eventually("health is well again", seconds: 10) {
                     try await faults.health().status == "HEALTHY"
                 }
+                let verdict = try await faults.verdict(on: reply)
+                #expect(verdict.state == "met" && verdict.faults.isEmpty, "\(name): \(verdict)")
             }
         }
 
@@ -62,6 +64,9 @@ extension ProcessTests {
             #expect(took < .milliseconds(1_500), "\(took)")
             #expect(try await faults.metric(metric) > before)
             #expect(try await faults.stack.get("/v1/correlation-graph?eventId=fast-one").status == 200)
+            // Its own look at the trial goes by the limit in force.
+            let verdict = try await faults.verdict(on: reply)
+            #expect(verdict.state == "met", "\(verdict)")
             try faults.configure([:])
             try await faults.stack.eventually("reads pass again", seconds: 15) {
                 try await faults.stack.get("/v1/events?limit=1").status == 200
@@ -83,6 +88,8 @@ extension ProcessTests {
                 try await faults.stack.eventually("the graph is the same after \(kind)", seconds: 30) {
                     try await faults.graph().id == whole.id
                 }
+                let verdict = try await faults.verdict(on: reply)
+                #expect(verdict.state == "met", "\(kind): \(verdict)")
             }
             let evidence = Evidence(stack: faults.stack, plan: faults.plan)
             #expect(
@@ -112,6 +119,8 @@ extension ProcessTests {
             try await faults.stack.eventually("building goes on", seconds: 30) {
                 try await faults.stack.get(path).status == 200
             }
+            let verdict = try await faults.verdict(on: reply)
+            #expect(verdict.state == "met", "\(verdict)")
             try faults.configure([:])
         }
 
@@ -143,6 +152,33 @@ extension ProcessTests {
                 return true
             }
             try faults.configure([:])
+        }
+
+        @Test("limits of the gateway change by reading its configuration again, in both directions")
+        func gatewayLimits() async throws {
+            let faults = try await FaultStack.shared()
+            let path = "/v1/correlation-graph?eventId=fast-one"
+            #expect(try await faults.stack.get(path).header("ratelimit-policy")?.contains("q=300") == true)
+            try faults.configureGateway(["RATE_LIMITER_TOKENS": "2", "RATE_LIMITER_REFILL_RATE": "0.02"])
+            try await faults.stack.eventually("the limit is reached", seconds: 15) {
+                let reply = try await faults.stack.get(path)
+                return reply.status == 429 && reply.problem?.detail.contains("may send 2 requests") == true
+                    && reply.header("ratelimit-policy")?.contains("q=2") == true
+            }
+            try faults.configureGateway([:])
+            // Sooner than the fifty seconds the narrow limit would have asked for.
+            try await faults.stack.eventually("the caller is let in again", seconds: 15) {
+                try await faults.stack.get(path).status == 200
+            }
+            try faults.configureGateway(["REQUEST_TIMEOUT_MS": "1"])
+            try await faults.stack.eventually("requests have a millisecond", seconds: 15) {
+                let reply = try await faults.stack.get("/v1/anomalies?limit=200")
+                return reply.status == 504
+            }
+            try faults.configureGateway([:])
+            try await faults.stack.eventually("requests have their time again", seconds: 15) {
+                try await faults.stack.get("/v1/anomalies?limit=200").status == 200
+            }
         }
 
         @Test(

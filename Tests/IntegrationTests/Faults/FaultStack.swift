@@ -9,6 +9,7 @@ struct FaultStack: Sendable {
     let stack: Stack
     let plan: ObservationPlan
     private let file: String
+    private let gatewayFile: String
 
     private static let starting = Task { try await FaultStack.start() }
     static func shared() async throws -> FaultStack { try await self.starting.value }
@@ -16,20 +17,23 @@ struct FaultStack: Sendable {
     /// What the file says when nothing is being tried.
     static let usual = ["QUERY_TIMEOUT_MS": "1000", "MEMORY_CEILING_BYTES": "\(1 << 30)"]
 
+    /// One client on a shared machine must be able to reach these limits.
+    static let usualOfGateway = ["RATE_LIMITER_TOKENS": "300", "RATE_LIMITER_REFILL_RATE": "40"]
+
     private static func start() async throws -> FaultStack {
         let folder = NSTemporaryDirectory() + "faults-\(UUID().uuidString)"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         let file = folder + "/graph-builder.yaml"
         try Self.text(Self.usual).write(toFile: file, atomically: true, encoding: .utf8)
+        let gatewayFile = folder + "/gateway.yaml"
+        try Self.text(Self.usualOfGateway).write(toFile: gatewayFile, atomically: true, encoding: .utf8)
         var options = Stack.Options()
         options.database = "faults"
         options.settings = [
             "UNDERCURRENT_PROFILE": "staging", "CHAOS_ENABLED": "true", "LEASE_SECONDS": "2",
         ]
         options.settingsOf = [
-            "graph-builder": ["CONFIG_FILE": file],
-            // One client on a shared machine must be able to reach it.
-            "gateway": ["RATE_LIMITER_TOKENS": "300", "RATE_LIMITER_REFILL_RATE": "40"],
+            "graph-builder": ["CONFIG_FILE": file], "gateway": ["CONFIG_FILE": gatewayFile],
         ]
         options.withoutSettings = ["QUERY_TIMEOUT_MS"]
         let stack = try await Stack.start(TestCluster.start(), options)
@@ -39,7 +43,7 @@ struct FaultStack: Sendable {
             guard reply.status < 300 else { throw RunningProgram.Failure(description: reply.text) }
         }
         try await Delivery(plan, to: stack, .init(window: 8)).send()
-        let faults = FaultStack(stack: stack, plan: plan, file: file)
+        let faults = FaultStack(stack: stack, plan: plan, file: file, gatewayFile: gatewayFile)
         _ = try await Evidence(stack: stack, plan: plan).settled(seconds: 120)
         let layers = try await faults.layers()
         guard layers.count == 4, layers.values.allSatisfy({ $0.state == "ok" }) else {
@@ -58,11 +62,45 @@ struct FaultStack: Sendable {
         if bySignal { kill(try self.stack.program("graph-builder").process, SIGHUP) }
     }
 
+    /// The same for the gateway's file.
+    func configureGateway(_ changes: [String: String]) throws {
+        try Self.text(Self.usualOfGateway.merging(changes) { $1 })
+            .write(toFile: self.gatewayFile, atomically: true, encoding: .utf8)
+        kill(try self.stack.program("gateway").process, SIGHUP)
+    }
+
     /// - Returns: the answer to `POST /v1/chaos`.
     func chaos(_ json: String, scopes: String = "admin") async throws -> Reply {
         try await self.stack.call(
             "POST", "/v1/chaos", key: try await self.stack.key(scopes: scopes),
             headers: [("Content-Type", "application/json")], body: Data(json.utf8))
+    }
+
+    /// A trial as the API tells it.
+    struct Trial: Decodable {
+        struct Result: Decodable {
+            var state: String
+            var faults: [String]
+        }
+        var id: String
+        var kind: String
+        var expectation: String
+        var result: Result
+    }
+
+    /// Waits for graph-builder's own verdict on a trial.
+    func verdict(on reply: Reply) async throws -> Trial.Result {
+        struct Page: Decodable { var items: [Trial] }
+        let id = try reply.json(Trial.self).id
+        var found: Trial.Result?
+        try await self.stack.eventually("the trial \(id) has a result", seconds: 100) {
+            let key = try await self.stack.key(scopes: "admin")
+            let page = try await self.stack.call("GET", "/v1/chaos", key: key).json(Page.self)
+            found = page.items.first { $0.id == id }?.result
+            return found.map { $0.state != "running" } ?? false
+        }
+        guard let found else { throw RunningProgram.Failure(description: "there is no trial \(id)") }
+        return found
     }
 
     struct LayerState: Decodable, Sendable {
