@@ -121,7 +121,7 @@ let package = Package(
                 "Model", "Postgres", "Telemetry", "ServiceRuntime", httpTypes, asyncHTTPClient, jwtKit, nioCore,
                 nioPosix,
                 nioHTTP1, nioHPACK, nioHTTP2, nioSSL, nioTLS, serviceLifecycle, configuration, argumentParser,
-                collections, crypto, logging, metrics, coreMetrics, tracing, yams,
+                collections, crypto, logging, metrics, coreMetrics, tracing, instrumentation, yams,
             ],
             path: "Services/Gateway", resources: [.embedInCode("Resources")], swiftSettings: strict),
 
@@ -136,7 +136,8 @@ let package = Package(
             name: "PostgresTests", dependencies: ["Postgres", "Model", "TestSupport", logging], swiftSettings: strict),
         .testTarget(
             name: "TelemetryTests",
-            dependencies: ["Telemetry", "Model", logging, metrics, coreMetrics, tracing, nioCore], swiftSettings: strict
+            dependencies: ["Telemetry", "Model", logging, metrics, coreMetrics, tracing, instrumentation, nioCore],
+            swiftSettings: strict
         ),
         .testTarget(
             name: "ServiceRuntimeTests",

@@ -36,7 +36,7 @@ enum AnomalyPropagation: ServiceDefinition {
 
     static func assemble(_ host: ServiceHost) async throws -> ServiceAssembly {
         let live = host.live
-        let circuit = Circuit("database", factory: host.metrics)
+        let circuit = Circuit("database", rule: host.settings.breaker, factory: host.metrics)
         host.health.add(circuit)
         func bound(_ kind: QueryBound.Kind, _ limit: @escaping @Sendable (ServiceSettings) -> Duration) -> QueryBound {
             QueryBound(kind, circuit: circuit, factory: host.metrics, limit: { limit(live.current) })

@@ -32,7 +32,8 @@ struct Gateway: Sendable {
         isDraining: @escaping @Sendable () -> Bool = { false },
         onRunning: @escaping @Sendable (any Channel) async -> Void = { _ in }
     ) async throws {
-        let directory = ServiceDirectory(pool: pool, fallback: settings.fallback, logger: logger)
+        let directory = ServiceDirectory(
+            pool: pool, fallback: settings.fallback, breaker: settings.breaker, logger: logger)
         let store = APIKeyStore(pool: pool)
         let client = HTTPClient(
             eventLoopGroup: MultiThreadedEventLoopGroup.singleton, configuration: Self.clientConfiguration())

@@ -210,6 +210,7 @@ extension GatewaySettings {
         self.fallback = fallback
         self.names = names
         self.door = door
+        self.breaker = settings.breaker
         self.audit = Audit(
             level: AuditLevel(rawValue: settings.text("AUDIT_LEVEL")) ?? .changes,
             retentionDays: settings.integer("AUDIT_RETENTION_DAYS"))

@@ -30,6 +30,8 @@ struct GatewaySettings: Sendable {
     var fallback: [Upstream: [String]]
     /// The same by names each of whose addresses is a replica.
     var names: [Upstream: [ServiceName]] = [:]
+    /// When a replica that fails is left out.
+    var breaker = CircuitBreaker.Rule()
     var door: DoorSettings
     var audit = Audit()
 

@@ -74,7 +74,7 @@ enum GraphBuilder: ServiceDefinition {
             logger: host.logger, metrics: LeaseMetrics(factory: host.metrics))
         let metrics = GraphBuilderMetrics(factory: host.metrics)
         let graphs = GraphStore(bodyLimit: settings.integer("MEMORY_CEILING_BYTES") / 32)
-        let layers = LayerControl(factory: host.metrics)
+        let layers = LayerControl(rule: settings.breaker, factory: host.metrics)
         let memory = MemoryWatch(
             ceilingBytes: settings.integer("MEMORY_CEILING_BYTES"), graphs: graphs, logger: host.logger,
             factory: host.metrics)
@@ -83,7 +83,7 @@ enum GraphBuilder: ServiceDefinition {
             logger: host.logger)
         Self.follow(host.live, layers: layers, memory: memory, engine: engine)
         let staleAnswers = StaleAnswers(factory: host.metrics)
-        let database = Circuit("database", factory: host.metrics)
+        let database = Circuit("database", rule: settings.breaker, factory: host.metrics)
         let slowness = DatabaseSlowness()
         Self.watchHealth(host.health, layers: layers, memory: memory, database: database)
         let service = EvaluationService(

@@ -1,5 +1,6 @@
 import Model
 import NIOCore
+import ServiceRuntime
 import Testing
 
 @testable import Gateway
@@ -190,6 +191,17 @@ struct ReplicaBookTests {
         book.use("a", now: 107 * self.second)
         book.answered("a")
         #expect(book.state("a", now: 107 * self.second) == .good)
+    }
+
+    @Test("how many failures within how long leave it out, and for how long, is what the settings say")
+    func rule() {
+        var book = ReplicaBook(rule: CircuitBreaker.Rule(failures: 2, window: .seconds(3), pause: .seconds(7)))
+        book.failed("a", now: 0)
+        book.failed("a", now: 3 * self.second)
+        #expect(book.state("a", now: 4 * self.second) == .shunned)
+        book.failed("a", now: 4 * self.second)
+        #expect(book.state("a", now: 11 * self.second - 1) == .ejected)
+        #expect(book.state("a", now: 11 * self.second) == .good)
     }
 
     @Test("failures further apart than a minute do not add up, and the book stays bounded")

@@ -144,6 +144,16 @@ struct SettingsTests {
         }
     }
 
+    @Test("when a failing dependency is left alone is a setting: five failures in a minute, and for 30 s, by default")
+    func breaker() throws {
+        #expect(try self.load([:]).breaker == CircuitBreaker.Rule())
+        let rule = try self.load(
+            ["BREAKER_FAILURES": "2", "BREAKER_WINDOW_SECONDS": "3", "BREAKER_PAUSE_SECONDS": "4"]
+        ).breaker
+        #expect(rule == CircuitBreaker.Rule(failures: 2, window: .seconds(3), pause: .seconds(4)))
+        #expect(self.faults(["BREAKER_FAILURES": "0"]).contains { $0.contains("BREAKER_FAILURES") })
+    }
+
     @Test("a file that is not there is an error")
     func noFile() { #expect(self.faults(["CONFIG_FILE": "/nowhere"]) == ["CONFIG_FILE /nowhere cannot be read"]) }
 

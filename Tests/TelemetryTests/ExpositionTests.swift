@@ -68,9 +68,10 @@ struct ExpositionTests {
         for value in [1.0, 1.5, 2, 7, 1e9] { recorder.record(value) }
         recorder.record(Double.nan)
         let buckets = self.lines("size_bucket")
-        #expect(buckets.first == #"size_bucket{k="v",le="1"} 1"#)
-        #expect(buckets.contains(#"size_bucket{k="v",le="2"} 3"#) && buckets.contains(#"size_bucket{k="v",le="5"} 3"#))
-        #expect(buckets.contains(#"size_bucket{k="v",le="10000000"} 4"#))
+        #expect(buckets.first == #"size_bucket{k="v",le="1.0"} 1"#)
+        #expect(buckets.contains(#"size_bucket{k="v",le="2.0"} 3"#))
+        #expect(buckets.contains(#"size_bucket{k="v",le="5.0"} 3"#))
+        #expect(buckets.contains(#"size_bucket{k="v",le="10000000.0"} 4"#))
         #expect(buckets.last == #"size_bucket{k="v",le="+Inf"} 5"#)
         #expect(buckets.count == MetricsRegistry.valueBounds.count + 1)
         #expect(self.lines("size_count") == [#"size_count{k="v"} 5"#])
@@ -85,7 +86,7 @@ struct ExpositionTests {
         #expect(self.lines("wait_seconds_sum") == ["wait_seconds_sum 0.25"])
         #expect(self.lines("wait_ms_sum") == ["wait_ms_sum 250"])
         #expect(self.lines(#"wait_seconds_bucket{le="0.25"}"#) == [#"wait_seconds_bucket{le="0.25"} 1"#])
-        #expect(self.lines(#"wait_ms_bucket{le="100"}"#) == [#"wait_ms_bucket{le="100"} 0"#])
+        #expect(self.lines(#"wait_ms_bucket{le="100.0"}"#) == [#"wait_ms_bucket{le="100.0"} 0"#])
     }
 
     @Test("beyond the limit of series nothing is added, and the refusals are counted")

@@ -357,9 +357,11 @@ final class Exchange {
         }
         self.loop.log(self.record, now: now)
         self.trace.end(self.record, duration: now - self.startedAt)
-        self.core.metrics.record(
-            self.record, upstream: self.record.upstream == "-" ? nil : self.match?.route.upstream,
-            work: self.match?.route.workClass, nanoseconds: now - self.startedAt)
+        let reached = self.record.upstream == "-" ? nil : self.match?.route.upstream
+        self.trace.exemplifying {
+            self.core.metrics.record(
+                self.record, upstream: reached, work: self.match?.route.workClass, nanoseconds: now - self.startedAt)
+        }
         guard let client else { return }
         self.client = nil
         last(client)

@@ -1,13 +1,11 @@
+import ServiceRuntime
+
 /// What recent requests say about each replica: one that has just failed comes last for a moment, one that fails again and
 /// again is left out for a while and then tried with one request.
 struct ReplicaBook: Hashable, Sendable {
     /// A failure makes a replica come last for this time.
     static let shunNanoseconds: Int64 = 2_000_000_000
-    /// So many failures within a minute, none of them followed by an answer, leave it out.
-    static let failureLimit = 5
-    static let windowNanoseconds: Int64 = 60_000_000_000
-    /// Left out for 30 s times the number of times in a row, at most five minutes.
-    static let ejectionNanoseconds: Int64 = 30_000_000_000
+    /// Left out for the pause of the rule times the number of times in a row, at most this many.
     static let ejectionLimit = 10
     /// A trial that says nothing for this time does not keep others from trying.
     static let trialNanoseconds: Int64 = 10_000_000_000
@@ -30,7 +28,17 @@ struct ReplicaBook: Hashable, Sendable {
         case ejected
     }
 
+    /// So many failures within the window, none of them followed by an answer, leave a replica out.
+    private let failureLimit: Int
+    private let windowNanoseconds: Int64
+    private let ejectionNanoseconds: Int64
     private var pages: [String: Page] = [:]
+
+    init(rule: CircuitBreaker.Rule = CircuitBreaker.Rule()) {
+        self.failureLimit = rule.failures
+        self.windowNanoseconds = Int64(rule.window / .nanoseconds(1))
+        self.ejectionNanoseconds = Int64(rule.pause / .nanoseconds(1))
+    }
 
     var isEmpty: Bool { self.pages.isEmpty }
     /// Replicas left out at `now`.
@@ -53,19 +61,19 @@ struct ReplicaBook: Hashable, Sendable {
         if self.pages[address] == nil, self.pages.count >= Self.capacity {
             self.pages = self.pages.filter {
                 $0.value.ejectedUntil != nil
-                    || $0.value.failures.last.map { now - $0 < Self.windowNanoseconds } ?? false
+                    || $0.value.failures.last.map { now - $0 < self.windowNanoseconds } ?? false
             }
             guard self.pages.count < Self.capacity else { return }
         }
         var page = self.pages[address] ?? Page()
         page.shunnedUntil = now + Self.shunNanoseconds
-        page.failures.removeAll { now - $0 >= Self.windowNanoseconds }
+        page.failures.removeAll { now - $0 >= self.windowNanoseconds }
         page.failures.append(now)
         let hasFailedTrial = page.triedUntil != nil
         page.triedUntil = nil
-        if hasFailedTrial || page.failures.count >= Self.failureLimit {
+        if hasFailedTrial || page.failures.count >= self.failureLimit {
             page.ejections = min(Self.ejectionLimit, page.ejections + 1)
-            page.ejectedUntil = now + Self.ejectionNanoseconds * Int64(page.ejections)
+            page.ejectedUntil = now + self.ejectionNanoseconds * Int64(page.ejections)
             page.failures = []
         }
         self.pages[address] = page

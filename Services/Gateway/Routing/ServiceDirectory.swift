@@ -2,6 +2,7 @@ import Logging
 import Model
 import Postgres
 import ServiceLifecycle
+import ServiceRuntime
 import Synchronization
 
 /// Knows which replica answers what: reads leases and live replicas from PostgreSQL once a second and keeps the last
@@ -21,7 +22,7 @@ final class ServiceDirectory: Sendable {
         var map = ShardMap()
         /// What the names of services were looked up to.
         var named: [Upstream: [String]] = [:]
-        var book = ReplicaBook()
+        var book: ReplicaBook
         var budgets: [Upstream: RetryBudget] = [:]
         var turn = 0
         var readAt: Int64?
@@ -30,12 +31,17 @@ final class ServiceDirectory: Sendable {
     private let pool: PostgresPool?
     private let fallback: [Upstream: [String]]
     private let logger: Logger
-    private let state = Mutex(State())
+    private let state: Mutex<State>
 
     /// - Parameters:
     ///   - pool: nil: only the configured addresses are used.
     ///   - fallback: base URLs by service, for as long as no live replica of it is known.
-    init(pool: PostgresPool?, fallback: [Upstream: [String]], logger: Logger) {
+    ///   - breaker: when a replica that fails is left out.
+    init(
+        pool: PostgresPool?, fallback: [Upstream: [String]], breaker: CircuitBreaker.Rule = CircuitBreaker.Rule(),
+        logger: Logger
+    ) {
+        self.state = Mutex(State(book: ReplicaBook(rule: breaker)))
         self.pool = pool
         self.fallback = fallback
         self.logger = logger

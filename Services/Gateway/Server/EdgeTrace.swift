@@ -1,3 +1,4 @@
+import Instrumentation
 import Telemetry
 import Tracing
 
@@ -36,6 +37,14 @@ struct EdgeTrace: Sendable {
     var traceParent: String { self.context.parent }
     /// `tracestate` to hand on; nil for none.
     var state: String? { self.context.state.isEmpty ? nil : self.context.state.header }
+
+    /// Runs `body` so that what it measures may be an exemplar of this trace. Event loops have no task whose trace it could be.
+    func exemplifying(_ body: () -> Void) {
+        guard self.context.isSampled, self.recorder.queue != nil else { return body() }
+        var context = InstrumentationContext.topLevel
+        context.traceContext = self.context
+        InstrumentationContext.$current.withValue(context, operation: body)
+    }
 
     /// - Parameter duration: nanoseconds since the head came in.
     func end(_ record: AccessRecord, duration: Int64) {

@@ -45,7 +45,7 @@ public final class Circuit: Sendable {
         let seconds = max(1, (wait / .seconds(1)).rounded(.up))
         throw Problem(
             .unavailable,
-            detail: "\(self.name) has failed several times within a minute and is left alone for a while.",
+            detail: "\(self.name) has failed several times in a row and is left alone for a while.",
             retryAfter: seconds)
     }
 

@@ -1,5 +1,5 @@
-/// Stops asking what keeps failing: after five failures within a minute nothing is asked for thirty seconds, then one question is
-/// let through; its outcome decides. A value that is told the time, without clock or lock.
+/// Stops asking what keeps failing: after so many failures within a window nothing is asked for a pause, then one question is let
+/// through; its outcome decides. A value that is told the time, without clock or lock.
 public struct CircuitBreaker: Hashable, Sendable {
     public enum State: String, Hashable, Sendable, Codable, CaseIterable { case closed, halfOpen, open }
 

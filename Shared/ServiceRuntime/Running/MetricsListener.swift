@@ -17,10 +17,11 @@ struct MetricsListener: Service {
     func run() async throws {
         let router = Router()
         let registry = self.registry
-        router.get("/metrics") { _, _ in
-            Response(
-                status: .ok, headers: [.contentType: MetricsRegistry.contentType],
-                body: ResponseBody(byteBuffer: ByteBuffer(string: registry.exposition())))
+        router.get("/metrics") { request, _ in
+            let format = ExpositionFormat(accept: request.headers[values: .accept].joined(separator: ","))
+            return Response(
+                status: .ok, headers: [.contentType: format.contentType, .vary: "Accept"],
+                body: ResponseBody(byteBuffer: ByteBuffer(string: registry.exposition(format))))
         }
         HealthRoutes(monitor: self.health).add(to: router)
         let logger = self.logger

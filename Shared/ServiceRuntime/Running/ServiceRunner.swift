@@ -19,7 +19,7 @@ public struct ServiceRunner<Definition: ServiceDefinition>: Sendable {
 
     /// Runs until SIGTERM or SIGINT, or until a part fails.
     public func run() async throws {
-        let registry = MetricsRegistry()
+        let registry = MetricsRegistry(keepsExemplars: self.settings.optionalText("OTLP_ENDPOINT") != nil)
         let queue = self.settings.optionalText("OTLP_ENDPOINT").map { _ in SpanQueue(metrics: registry) }
         let tracer = TraceRecorder(
             sampler: RatioSampler(ratio: self.settings.number("TRACE_SAMPLE_RATIO")), queue: queue)

@@ -58,6 +58,12 @@ public struct ServiceSettings: Sendable {
     public var metricsPort: Int { self.integer("METRICS_PORT") }
     public var queryTimeout: Duration { self.milliseconds("QUERY_TIMEOUT_MS") }
     public var batchTimeout: Duration { self.milliseconds("BATCH_TIMEOUT_MS") }
+    /// When a dependency that fails is left alone, and for how long.
+    public var breaker: CircuitBreaker.Rule {
+        CircuitBreaker.Rule(
+            failures: self.integer("BREAKER_FAILURES"), window: self.seconds("BREAKER_WINDOW_SECONDS"),
+            pause: self.seconds("BREAKER_PAUSE_SECONDS"))
+    }
     public var profile: String { self.text("UNDERCURRENT_PROFILE") }
     public var shutdownGrace: Duration { self.seconds("SHUTDOWN_GRACE_SECONDS") }
     public var shutdownDrain: Duration { self.seconds("SHUTDOWN_DRAIN_SECONDS") }

@@ -2,7 +2,7 @@ extension Setting {
     /// Words our keys begin with: an unknown environment variable with one of them stops the start.
     public static let sharedPrefixes = [
         "UNDERCURRENT_", "DATABASE_", "HTTP_", "METRICS_", "LOG_", "CALLER_TOKEN_", "QUERY_", "SHUTDOWN_", "OTLP_",
-        "TRACE_", "BATCH_",
+        "TRACE_", "BATCH_", "BREAKER_",
     ]
 
     /// Keys whose new value counts at once when the configuration is read again.
@@ -52,6 +52,17 @@ extension Setting {
             Setting(
                 "CHAOS_ENABLED", .flag, default: "false",
                 "Whether `POST /v1/chaos` (scope admin) may break things on purpose."),
+            Setting(
+                "BREAKER_FAILURES", .integer(1...1_000), default: "5",
+                "So many failures of a dependency (the database, a layer, a replica) within BREAKER_WINDOW_SECONDS, and it is left alone."
+            ),
+            Setting(
+                "BREAKER_WINDOW_SECONDS", .integer(1...3_600), unit: "s", default: "60",
+                "Failures longer ago than this do not count."),
+            Setting(
+                "BREAKER_PAUSE_SECONDS", .integer(1...3_600), unit: "s", default: "30",
+                "How long it is left alone before one question is let through; the gateway leaves a replica out longer each time in a row."
+            ),
             Setting("HTTP_HOST", .text, default: "127.0.0.1", "Address the service listens on."),
             Setting(
                 "HTTP_PORT", .integer(0...65_535), default: String(httpPort), "Port of the service; 0: any free one."),

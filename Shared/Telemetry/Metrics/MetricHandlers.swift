@@ -4,7 +4,7 @@ import Synchronization
 /// What one series of a metric holds, written on the hot path without a registry look-up.
 protocol SeriesHandler: AnyObject, Sendable {
     /// Appends the sample lines of this series. `labels` is `{a="b"}` or empty.
-    func append(name: String, labels: SeriesLabels, to text: inout String)
+    func append(name: String, labels: SeriesLabels, format: ExpositionFormat, to text: inout String)
 }
 
 final class CounterSeries: SeriesHandler, CounterHandler {
@@ -18,7 +18,7 @@ final class CounterSeries: SeriesHandler, CounterHandler {
 
     func reset() { self.value.store(0, ordering: .relaxed) }
 
-    func append(name: String, labels: SeriesLabels, to text: inout String) {
+    func append(name: String, labels: SeriesLabels, format: ExpositionFormat, to text: inout String) {
         text += "\(name)\(labels.text) \(self.value.load(ordering: .relaxed))\n"
     }
 }
@@ -33,7 +33,7 @@ final class FloatingCounterSeries: SeriesHandler, FloatingPointCounterHandler {
 
     func reset() { self.value.withLock { $0 = 0 } }
 
-    func append(name: String, labels: SeriesLabels, to text: inout String) {
+    func append(name: String, labels: SeriesLabels, format: ExpositionFormat, to text: inout String) {
         text += "\(name)\(labels.text) \(SampleText.text(self.value.withLock { $0 }))\n"
     }
 }
@@ -49,7 +49,7 @@ final class GaugeSeries: SeriesHandler, MeterHandler, RecorderHandler {
     func record(_ value: Int64) { self.set(Double(value)) }
     func record(_ value: Double) { self.set(value) }
 
-    func append(name: String, labels: SeriesLabels, to text: inout String) {
+    func append(name: String, labels: SeriesLabels, format: ExpositionFormat, to text: inout String) {
         text += "\(name)\(labels.text) \(SampleText.text(self.value.withLock { $0 }))\n"
     }
 }
@@ -60,17 +60,21 @@ final class HistogramSeries: SeriesHandler, TimerHandler, RecorderHandler {
     private let bounds: [Double]
     /// Recorded nanoseconds are divided by this: 1e9 for seconds, 1e6 for names that end in `_ms`.
     private let nanosecondsPerUnit: Double
+    private let keepsExemplars: Bool
     private let state: Mutex<State>
 
     private struct State {
         /// Not cumulative; the last one is above every bound.
         var counts: [UInt64]
         var sum = 0.0
+        /// The newest of each bucket; empty until there is one.
+        var exemplars: [Exemplar?] = []
     }
 
-    init(bounds: [Double], nanosecondsPerUnit: Double = 1e9) {
+    init(bounds: [Double], nanosecondsPerUnit: Double = 1e9, keepsExemplars: Bool = false) {
         self.bounds = bounds
         self.nanosecondsPerUnit = nanosecondsPerUnit
+        self.keepsExemplars = keepsExemplars
         self.state = Mutex(State(counts: Array(repeating: 0, count: bounds.count + 1)))
     }
 
@@ -81,9 +85,13 @@ final class HistogramSeries: SeriesHandler, TimerHandler, RecorderHandler {
         guard !value.isNaN else { return }
         var index = 0
         while index < self.bounds.count, value > self.bounds[index] { index += 1 }
+        let exemplar = self.keepsExemplars ? Exemplar.current(of: value) : nil
         self.state.withLock { state in
             state.counts[index] += 1
             state.sum += value
+            guard let exemplar else { return }
+            if state.exemplars.isEmpty { state.exemplars = Array(repeating: nil, count: state.counts.count) }
+            state.exemplars[index] = exemplar
         }
     }
 
@@ -92,13 +100,16 @@ final class HistogramSeries: SeriesHandler, TimerHandler, RecorderHandler {
         self.state.withLock { HistogramSnapshot(bounds: self.bounds, counts: $0.counts, sum: $0.sum) }
     }
 
-    func append(name: String, labels: SeriesLabels, to text: inout String) {
-        let (counts, sum) = self.state.withLock { ($0.counts, $0.sum) }
+    /// Bounds are written with a fraction, `1.0`, in both formats: Prometheus 3 makes that of them, and rules name them.
+    func append(name: String, labels: SeriesLabels, format: ExpositionFormat, to text: inout String) {
+        let (counts, sum, exemplars) = self.state.withLock { ($0.counts, $0.sum, $0.exemplars) }
+        let shown = format == .openMetrics ? exemplars : []
         var cumulative: UInt64 = 0
         for (index, count) in counts.enumerated() {
             cumulative += count
-            let bound = index < self.bounds.count ? SampleText.text(self.bounds[index]) : "+Inf"
-            text += "\(name)_bucket\(labels.adding("le", bound)) \(cumulative)\n"
+            let bound = index < self.bounds.count ? "\(self.bounds[index])" : "+Inf"
+            let exemplar = shown.isEmpty ? nil : shown[index]
+            text += "\(name)_bucket\(labels.adding("le", bound)) \(cumulative)\(exemplar?.text ?? "")\n"
         }
         text += "\(name)_sum\(labels.text) \(SampleText.text(sum))\n"
         text += "\(name)_count\(labels.text) \(cumulative)\n"

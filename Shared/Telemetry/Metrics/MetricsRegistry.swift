@@ -1,13 +1,12 @@
 import CoreMetrics
 import Synchronization
 
-/// Every metric of this process, and its text exposition for Prometheus (format 0.0.4).
+/// Every metric of this process, and its exposition for Prometheus, as text 0.0.4 or OpenMetrics.
 ///
 /// A name has at most `seriesLimit` series: beyond it, values go to a series nobody sees and
 /// `metrics_series_dropped_total` counts the refusals, so that a label made of request data cannot fill memory. A name that is
 /// asked for with two different kinds keeps the first, `metrics_conflicts_total` counts the rest.
 public final class MetricsRegistry: MetricsFactory, Sendable {
-    public static let contentType = "text/plain; version=0.0.4; charset=utf-8"
     /// Upper bounds of timers, in seconds.
     public static let secondsBounds = [
         0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
@@ -32,11 +31,14 @@ public final class MetricsRegistry: MetricsFactory, Sendable {
     }
 
     public let seriesLimit: Int
+    /// Whether histograms keep an exemplar per bucket: of use only where traces are exported.
+    public let keepsExemplars: Bool
     private let state = Mutex(State())
 
-    public init(seriesLimit: Int = 1_000) {
+    public init(seriesLimit: Int = 1_000, keepsExemplars: Bool = false) {
         precondition(seriesLimit > 0, "a metric needs at least one series")
         self.seriesLimit = seriesLimit
+        self.keepsExemplars = keepsExemplars
     }
 
     /// The text after `# HELP`. `name` is the exposed one: `http_server_requests_total`.
@@ -90,26 +92,26 @@ public final class MetricsRegistry: MetricsFactory, Sendable {
     }
 
     /// Everything as text, sorted by name and labels.
-    public func exposition() -> String {
+    public func exposition(_ format: ExpositionFormat = .text) -> String {
         let (families, help, dropped, conflicts) = self.state.withLock {
             ($0.families, $0.help, $0.dropped, $0.conflicts)
         }
-        var text = ProcessMetrics.current().exposition
+        var text = ProcessMetrics.current().exposition(format)
         for name in families.keys.sorted() {
             guard let family = families[name], !family.series.isEmpty else { continue }
             let description = help[name] ?? name.replacing("_", with: " ")
-            text += "# HELP \(name) \(MetricName.escapedHelp(description))\n# TYPE \(name) \(family.kind.rawValue)\n"
+            text += format.head(name, family.kind.rawValue, help: description)
             for (labels, series) in family.series.sorted(by: { $0.key.text < $1.key.text }) {
-                series.append(name: name, labels: labels, to: &text)
+                series.append(name: name, labels: labels, format: format, to: &text)
             }
         }
         for (name, about, value) in [
             ("metrics_series_dropped_total", "Series refused because their name had too many.", dropped),
             ("metrics_conflicts_total", "Metrics asked for under a name of another kind.", conflicts),
         ] {
-            text += "# HELP \(name) \(about)\n# TYPE \(name) counter\n\(name) \(value)\n"
+            text += format.head(name, "counter", help: about) + "\(name) \(value)\n"
         }
-        return text
+        return format == .openMetrics ? text + "# EOF\n" : text
     }
 
     public func makeCounter(label: String, dimensions: [(String, String)]) -> any CounterHandler {
@@ -132,15 +134,18 @@ public final class MetricsRegistry: MetricsFactory, Sendable {
         let name = MetricName.sanitized(label)
         guard aggregate else { return self.series(name, .gauge, dimensions) { GaugeSeries() } }
         let bounds = name.hasSuffix("_seconds") ? Self.secondsBounds : Self.valueBounds
-        return self.series(name, .histogram, dimensions) { HistogramSeries(bounds: bounds) }
+        return self.series(name, .histogram, dimensions) {
+            HistogramSeries(bounds: bounds, keepsExemplars: self.keepsExemplars)
+        }
     }
 
     public func makeTimer(label: String, dimensions: [(String, String)]) -> any TimerHandler {
         let name = MetricName.timer(label)
+        let isMilliseconds = name.hasSuffix("_ms")
         return self.series(name, .histogram, dimensions) {
-            name.hasSuffix("_ms")
-                ? HistogramSeries(bounds: Self.secondsBounds.map { $0 * 1_000 }, nanosecondsPerUnit: 1e6)
-                : HistogramSeries(bounds: Self.secondsBounds)
+            HistogramSeries(
+                bounds: isMilliseconds ? Self.secondsBounds.map { $0 * 1_000 } : Self.secondsBounds,
+                nanosecondsPerUnit: isMilliseconds ? 1e6 : 1e9, keepsExemplars: self.keepsExemplars)
         }
     }
 

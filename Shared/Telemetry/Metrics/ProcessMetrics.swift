@@ -61,9 +61,9 @@ public struct ProcessMetrics: Sendable {
         return metrics
     }
 
-    var exposition: String {
+    func exposition(_ format: ExpositionFormat) -> String {
         func lines(_ name: String, _ kind: String, _ help: String, _ value: Double) -> String {
-            "# HELP \(name) \(help)\n# TYPE \(name) \(kind)\n\(name) \(SampleText.text(value))\n"
+            format.head(name, kind, help: help) + "\(name) \(SampleText.text(value))\n"
         }
         return lines(
             "process_cpu_seconds_total", "counter", "User and system CPU time spent in seconds.", self.cpuSeconds)
