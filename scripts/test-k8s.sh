@@ -77,7 +77,7 @@ overlays() {
         "$tools/kubectl" kustomize "k8s/overlays/$name" >"$logs/$name.yaml" || return 1
         "$python" Tests/Kubernetes/overlay.py "$name" "$logs/$name.yaml" || return 1
     done
-    "$tools/kubectl" kustomize k8s/base >"$logs/base.yaml"
+    "$tools/kubectl" kustomize k8s/monitoring >"$logs/operator.yaml" && "$tools/kubectl" kustomize k8s/base >"$logs/base.yaml"
 }
 
 # Skips: no CPU limit, because throttling turns bursts into latency and requests already share the processor out; digests and

@@ -3,6 +3,7 @@
 import importlib
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -81,6 +82,8 @@ def check_pod(where, metadata, spec, claims=()):
             harmless = each["name"].endswith("_FILE") or each.get("value") == "host=none dbname=none"
             expect(not secret or harmless, where, f"{each['name']} is in the environment")
         mounted = {mount["name"] for mount in container.get("volumeMounts", [])}
+        paths = {mount["mountPath"]: mount["name"] for mount in container.get("volumeMounts", [])}
+        expect("emptyDir" in volumes.get(paths.get("/tmp"), {}) or container.get("args") == ["healthcheck"], where, "has no writable /tmp")
         known = {*volumes, *claims}
         expect(mounted <= known, where, f"mounts volumes that are not there: {mounted - known}")
         ports = {port["name"] for port in container.get("ports", [])}
@@ -219,6 +222,23 @@ def check_accepted(name, values):
     return objects
 
 
+def check_operator(name, values):
+    """Without the Prometheus operator everything must still apply; where its kinds are known, its objects are made."""
+    rendered = chart.render(values)
+    foreign = {each["apiVersion"] for each in rendered if "." in each["apiVersion"].split("/")[0] and ".k8s.io/" not in each["apiVersion"]}
+    expect(not foreign, name, f"has objects no plain API server knows: {foreign}")
+    with tempfile.TemporaryDirectory() as folder:
+        copy = pathlib.Path(folder) / "undercurrent"
+        shutil.copytree(chart.chart_folder, copy)
+        names = copy / "templates" / "_names.tpl"
+        # A kind that is always known stands in for one that is sometimes.
+        names.write_text(names.read_text().replace('Has "monitoring.coreos.com/v1"', 'Has "apps/v1"'))
+        with helm_python.Chart.load(str(copy)) as loaded:
+            files = loaded.render(values, name="undercurrent", namespace="undercurrent")
+        kinds = {document["kind"] for path, text in files.items() if path.endswith(".yaml") for document in chart.documents(text)}
+    expect({"ServiceMonitor", "PrometheusRule"} <= kinds, name, "makes no objects of the operator where it is there")
+
+
 def check_refused(name, values, word):
     try:
         chart.render(values)
@@ -232,6 +252,8 @@ def main():
     count = 0
     for name, values in value_sets.accepted.items():
         count += len(check_accepted(name, values))
+    for name in ("staging", "production"):
+        check_operator(name, value_sets.accepted[name])
     for name, (values, word) in value_sets.refused.items():
         check_refused(name, values, word)
     if bin_folder is None:

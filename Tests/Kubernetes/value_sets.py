@@ -12,6 +12,8 @@ accepted = {
     "staging": staging,
     "production": production,
     "plain production": chart.merged(production, {"migration": {"hook": False}, "tests": {"enabled": False}}),
+    "production with the Prometheus operator": chart.merged(
+        production, {"monitoring": {"serviceMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}}}),
     "trial": {"trialPostgresql": {"enabled": True}},
     "one of each": {key: {"replicas": 1} for key in ("gateway", "graphBuilder", "anomalyPropagation")},
     "keys from the web": {
@@ -71,6 +73,7 @@ refused = {
     "keys for no issuer": ({"gateway": {"jwt": {"jwksUrl": "https://k"}}}, "jwt"),
     "an ingress for no host": ({"gateway": {"ingress": {"enabled": True}}}, "hosts"),
     "a digest that is none": ({"graphBuilder": {"digest": "sha256:12"}}, "digest"),
+    "objects of the operator perhaps": ({"monitoring": {"prometheusRule": {"enabled": "maybe"}}}, "enabled"),
     "a share of traces above one": ({"tracing": {"sampleRatio": 2}}, "sampleRatio"),
     "resources without a memory limit": ({"gateway": {"resources": {"limits": {"memory": None}}}}, "memory"),
     "a drain as long as the stop": ({"shutdown": {"drainSeconds": 45}}, "drainSeconds must be less"),

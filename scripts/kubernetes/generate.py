@@ -156,6 +156,15 @@ def overlay_files(name, base, objects):
     return files
 
 
+def monitoring_files():
+    """What needs the kinds of the Prometheus operator, apart: everything else applies to any cluster."""
+    values = chart.merged(chart.values_of("values-production.yaml"), without_helm)
+    forced = {"monitoring": {"serviceMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}}}
+    objects = [plain(each) for each in chart.render(chart.merged(values, forced)) if each["apiVersion"].startswith("monitoring.coreos.com/")]
+    kustomization = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": ["operator.yaml"]}
+    return {"k8s/monitoring/operator.yaml": header + dump(objects), "k8s/monitoring/kustomization.yaml": header + dump([kustomization])}
+
+
 def copies():
     files = {}
     for kind, pattern in (("rules", "*.yaml"), ("dashboards", "*.json")):
@@ -171,6 +180,7 @@ def everything():
     files = base_files(base)
     for name in ("staging", "production"):
         files.update(overlay_files(name, base, release(f"values-{name}.yaml")))
+    files.update(monitoring_files())
     yield files
 
 

@@ -44,6 +44,13 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- if .digest }}{{ printf "%s@%s" $name .digest }}{{ else }}{{ $name }}{{ end -}}
 {{- end -}}
 
+{{/* Whether to make objects of the Prometheus operator: (dict "root" $ "enabled" true). Not empty: yes. */}}
+{{- define "undercurrent.operated" -}}
+{{- if eq (toString .enabled) "auto" -}}
+{{- if .root.Capabilities.APIVersions.Has "monitoring.coreos.com/v1" }}yes{{ end -}}
+{{- else if .enabled }}yes{{ end -}}
+{{- end -}}
+
 {{/* A number without exponent: 1073741824, not 1.073741824e+09. */}}
 {{- define "undercurrent.number" -}}
 {{- if and (kindIs "float64" .) (eq (floor .) .) }}{{ int64 . }}{{ else }}{{ . }}{{ end -}}
