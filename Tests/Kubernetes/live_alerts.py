@@ -202,7 +202,7 @@ def layer_fails(system):
 
 
 class Leader:
-    """One node whose jumps 12 others follow two buckets later; how they follow can be turned around."""
+    """One node whose jumps 12 others follow two buckets later; how far they follow can be changed."""
 
     followers = 12
 
@@ -233,7 +233,8 @@ class Leader:
 
 
 def intervals_wrong(system):
-    """Intervals are learnt from jumps that are followed; then each jump is followed the other way, further than ever before."""
+    """Intervals are learnt from jumps that are followed; then each jump is followed further than any before. (Were it followed the other
+    way, the edge would go, and with it the forecasts.)"""
     profile = {"domain": "led", "bucketMs": 1000, "presentBuckets": 60, "baselineBuckets": 240, "lagBuckets": 3, "transform": "difference", "fill": "last", "periodMs": 0}
     status, text = system.request("PUT", "/v1/domains/led", profile)
     if status >= 300:
@@ -250,9 +251,9 @@ def intervals_wrong(system):
     learnt = leader.jumps
 
     def fault():
-        send(system, leader.rows(100, lambda jump: -1.5 ** (jump - learnt)), patience=30)
+        send(system, leader.rows(100, lambda jump: 0.95 + 1.5 ** (jump - learnt)), patience=30)
 
-    scenario(system, "the data (what followed a leader turns against it)", ["UndercurrentForecastCalibrationOff"], fault,
+    scenario(system, "the data (what followed a leader overshoots, each time further)", ["UndercurrentForecastCalibrationOff"], fault,
              lambda: send(system, leader.rows(30, lambda _: 0.95), patience=30))
 
 

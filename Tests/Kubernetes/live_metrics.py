@@ -1,5 +1,6 @@
 """Every metric that rules, panels, autoscalers and the adapter name is exported by the running services, every query of them
-gives a result, and docs/metrics.md knows every exported metric. A real Prometheus scrapes the services under load."""
+gives a result, and docs/metrics.md knows every exported metric. A real Prometheus scrapes the services under load, and has
+exemplars for every panel that shows them, whose traces the services' logs know."""
 
 import json
 import re
@@ -64,6 +65,34 @@ def load(system, stop):
         time.sleep(0.05)
 
 
+def check_exemplars(system, began):
+    """By the expressions of the panels, as Grafana asks."""
+    logs = "".join((system.folder / f"{each.pod}.log").read_text() for each in system.replicas)
+    known = set(re.findall(r'"trace_?[iI]d":"([0-9a-f]{32})"', logs))
+    found = {}
+    for path in sorted((root / "monitoring" / "dashboards").glob("*.json")):
+        for panel in json.loads(path.read_text())["panels"]:
+            for target in panel["targets"]:
+                if not target.get("exemplar"):
+                    continue
+                text = target["expr"].replace("$__rate_interval", "30s").replace("$namespace", ".*").replace("$pod", ".*")
+                series = system.ask_prometheus("query_exemplars", query=text, start=began, end=time.time())
+                exemplars = [each for one in series for each in one["exemplars"]]
+                if not exemplars:
+                    faults.append(f"{path.name} {panel['title']}: no exemplar of {text}")
+                for one in series:
+                    bound = float(one["seriesLabels"]["le"].replace("+Inf", "inf"))
+                    for each in one["exemplars"]:
+                        if float(each["value"]) > bound or abs(float(each["timestamp"]) - time.time()) > 300:
+                            faults.append(f"{path.name} {panel['title']}: {each} in the bucket {bound}")
+                found |= {each["labels"].get("trace_id", ""): f"{path.name} {panel['title']}" for each in exemplars}
+    strange = [trace for trace in found if trace not in known]
+    # Not every line of a log is written when Prometheus has the exemplar already.
+    if not found or len(strange) > len(found) / 10:
+        faults.append(f"{len(strange)} of {len(found)} traces of exemplars are in no log: {strange[:3]}")
+    return len(found)
+
+
 def check_documented(exported):
     text = (root / "docs" / "metrics.md").read_text()
     documented = set(re.findall(r"^\| `(\w+)` \|", text, re.M))
@@ -81,6 +110,7 @@ def check_documented(exported):
 def main():
     with System(settings={service: collector for service in services}) as system:
         system.start_all()
+        began = time.time()
         system.start_prometheus(rules=lambda text: text)
         stop = threading.Event()
         thread = threading.Thread(target=load, args=(system, stop), daemon=True)
@@ -113,9 +143,10 @@ def main():
         stop.set()
         thread.join(10)
         count = check_documented(names)
+        exemplars = check_exemplars(system, began)
     for fault in faults:
         print(fault)
-    print(f"{asked} queries over {len(named)} selectors of {count} exported metrics, {len(faults)} faults")
+    print(f"{asked} queries over {len(named)} selectors of {count} exported metrics, {exemplars} traces by exemplars, {len(faults)} faults")
     sys.exit(1 if faults else 0)
 
 

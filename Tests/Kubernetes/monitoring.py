@@ -103,7 +103,7 @@ def check_alerts():
 def check_dashboards():
     boards = [json.loads(path.read_text()) for path in sorted((folder / "dashboards").glob("*.json"))]
     expect(len(boards) == 6, f"{len(boards)} dashboards")
-    count = 0
+    count, exemplars = 0, 0
     for board in boards:
         where = board["uid"]
         variables = {each["name"] for each in board["templating"]["list"]}
@@ -120,14 +120,29 @@ def check_dashboards():
                 expect(target["datasource"]["uid"] == "${datasource}", f"{title}: its data source is fixed")
             for target in panel["targets"]:
                 expect("$namespace" in target["expr"] or target["expr"].startswith("undercurrent:autoscaler"), f"{title}: takes all namespaces")
-                expect(("histogram_quantile" in target["expr"]) == target.get("exemplar", False), f"{title}: exemplars")
+                if target.get("exemplar"):
+                    exemplars += 1
+                    expect("histogram_quantile" in target["expr"], f"{title}: exemplars of what has none")
+    expect(exemplars >= 4, f"only {exemplars} queries show exemplars")
     return count
+
+
+def check_exemplars():
+    """What an exemplar names is what Grafana is told to look up, in a data source that is there."""
+    sources = yaml.safe_load((folder / "grafana-datasources.yaml").read_text())["datasources"]
+    targets = [each for source in sources for each in source.get("jsonData", {}).get("exemplarTraceIdDestinations", [])]
+    expect(targets, "exemplars lead nowhere")
+    written = (chart.root / "Shared" / "Telemetry" / "Metrics" / "Exemplar.swift").read_text()
+    for each in targets:
+        expect(f'{{{each["name"]}=' in written, f"services write no {each['name']} into exemplars")
+        expect(each["datasourceUid"] in {source["uid"] for source in sources}, f"{each['datasourceUid']} is no data source")
 
 
 def main():
     check_configuration()
     count = check_alerts()
     shown = check_dashboards()
+    check_exemplars()
     for path in sorted((folder / "tests").glob("*.yaml")):
         output = run("promtool", "test", "rules", path)
         expect("SUCCESS" in output, f"{path.name}: {output}")

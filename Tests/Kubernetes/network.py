@@ -156,12 +156,21 @@ def collector():
     return server.getsockname()[1]
 
 
+def finish(summary):
+    for fault in faults:
+        print(fault)
+    print(summary)
+    sys.exit(1 if faults else 0)
+
+
 def main():
     found, documented = allowed(chart.render(values)), table()
     for each in sorted(found - documented):
         faults.append(f"allowed and not in the table: {each}")
     for each in sorted(documented - found):
         faults.append(f"in the table and not allowed: {each}")
+    if faults:
+        finish(f"{len(faults)} faults in the policies; the system was not started")
     opened = set()
     port = collector()
     settings = {service: {"OTLP_ENDPOINT": f"http://127.0.0.1:{port}", "TRACE_SAMPLE_RATIO": 1} for service in services}
@@ -182,10 +191,7 @@ def main():
         faults.append(f"the running system was not seen to open {each}")
     for each in sorted(opened - documented):
         faults.append(f"the running system opens {each}, which is not in the table")
-    for fault in faults:
-        print(fault)
-    print(f"{len(documented)} connections allowed of {len(own) + len(outside)} kinds of ends, {len(opened)} seen open, {len(faults)} faults")
-    sys.exit(1 if faults else 0)
+    finish(f"{len(documented)} connections allowed of {len(own) + len(outside)} kinds of ends, {len(opened)} seen open, {len(faults)} faults")
 
 
 if __name__ == "__main__":

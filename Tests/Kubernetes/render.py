@@ -1,4 +1,4 @@
-"""Renders the chart with every value set, validates each object and checks what no schema knows."""
+"""Renders the chart with every value set, or with those named, validates each object and checks what no schema knows."""
 
 import importlib
 import os
@@ -139,6 +139,9 @@ def check_references(name, objects):
         where = f"{name}: {kind}/{own}"
         spec = document.get("spec", {})
         expect(document["metadata"].get("namespace") == "undercurrent", where, "has no namespace")
+        for metadata in [document["metadata"], *(each for each, _ in pods(document))]:
+            skips = [key for key in metadata.get("annotations", {}) if "checkov" in key]
+            expect(not skips, where, f"is kept from the policy scan by {skips}; skips stand in scripts/kubernetes/scan.sh, with a reason")
         if kind in ("Deployment", "StatefulSet"):
             found = [each["metadata"]["name"] for each, metadata in templates if selects(spec["selector"], metadata["labels"])]
             expect(found == [own], where, f"its selector takes in {found}")
@@ -250,18 +253,19 @@ def check_refused(name, values, word):
 
 def main():
     count = 0
-    for name, values in value_sets.accepted.items():
+    chosen = sys.argv[1:] or list(value_sets.accepted)
+    for name, values in ((name, value_sets.accepted[name]) for name in chosen):
         count += len(check_accepted(name, values))
-    for name in ("staging", "production"):
+    for name in {"staging", "production"} & set(chosen):
         check_operator(name, value_sets.accepted[name])
-    for name, (values, word) in value_sets.refused.items():
+    for name, (values, word) in {} if sys.argv[1:] else value_sets.refused.items():
         check_refused(name, values, word)
     if bin_folder is None:
         print("settings were not read by the services: BINARIES names no folder")
         faults.append("the services' own check of their settings did not run")
     for fault in faults:
         print(fault)
-    print(f"{len(value_sets.accepted)} value sets with {count} objects rendered, {len(value_sets.refused)} refused, {len(faults)} faults")
+    print(f"{len(chosen)} value sets with {count} objects rendered, {len(value_sets.refused)} refused, {len(faults)} faults")
     sys.exit(1 if faults else 0)
 
 
