@@ -173,14 +173,16 @@ def check_references(name, objects):
     expect("Secret" not in by_kind, name, "has a Secret of its own")
 
 
-def strict(model, where):
-    """A model of an operator's object accepts what it does not know; we do not."""
-    for field in type(model).model_fields:
-        value = getattr(model, field)
-        for each in value if isinstance(value, list) else [value]:
-            if hasattr(each, "model_fields_set"):
-                strict(each, f"{where}.{field}")
-    expect(not model.model_extra, where, f"has fields nobody knows: {sorted(model.model_extra or {})}")
+def unknown(given, understood, where):
+    """A model of an operator's object passes over what it does not know; we do not."""
+    if isinstance(given, dict) and isinstance(understood, dict):
+        lost = sorted(set(given) - set(understood))
+        expect(not lost, where, f"has fields nobody knows: {lost}")
+        for key in set(given) & set(understood):
+            unknown(given[key], understood[key], f"{where}.{key}")
+    elif isinstance(given, list) and isinstance(understood, list):
+        for index, (one, other) in enumerate(zip(given, understood)):
+            unknown(one, other, f"{where}[{index}]")
 
 
 def check_custom(where, document):
@@ -190,7 +192,7 @@ def check_custom(where, document):
         faults.append(f"{where}: no schema for {document['kind']}")
         return
     try:
-        strict(model.model_validate(document), where)
+        unknown(document, model.model_validate(document).model_dump(by_alias=True, exclude_unset=True, mode="json"), where)
     except Exception as error:  # pydantic's own, with the path of the value
         faults.append(f"{where}: {error}")
 
