@@ -14,7 +14,7 @@ struct LiveFailureTests {
     private func setOwner(_ live: LiveGateway, event: String, address: String) async throws {
         try await live.pool.query(
             """
-            UPDATE shard_leases SET owner = 'x', owner_address = $2, expires_at = now() + interval '1 hour'
+            UPDATE shard_leases SET owner = 'x', owner_address = $2, expires_at = now() + interval '4 minutes'
             WHERE shard = $1
             """, [.shard(Shard(event: event)), .text(address)])
         try await live.gateway.directory.refresh()

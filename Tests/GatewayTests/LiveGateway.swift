@@ -78,7 +78,7 @@ struct LiveGateway: Sendable {
                     ("graph-builder", builderPort), ("anomaly-propagation", try await ports.wait("causes")),
                 ] {
                     try await pool.query(
-                        "INSERT INTO replicas VALUES ($1, $2, $3, now() + interval '1 hour')",
+                        "INSERT INTO replicas VALUES ($1, $2, $3, now() + interval '4 minutes')",
                         [.text(service), .text(service), .text("127.0.0.1:\(port)")])
                 }
                 try await gateway.directory.refresh()

@@ -11,11 +11,14 @@ final class ServiceDirectory: Sendable {
     static let pollInterval = Duration.milliseconds(500)
     static let pollLimit = Duration.milliseconds(900)
 
+    /// What ends later than any lease lasts was given before the database's clock stepped back.
     static let selectLeases: PostgresStatement = """
-        SELECT shard, owner_address FROM shard_leases WHERE owner_address IS NOT NULL AND expires_at > now()
+        SELECT shard, owner_address FROM shard_leases
+        WHERE owner_address IS NOT NULL AND expires_at > now() AND expires_at <= now() + interval '5 minutes'
         """
     static let selectReplicas: PostgresStatement = """
-        SELECT service, address FROM replicas WHERE expires_at > now() ORDER BY service, address LIMIT 1000
+        SELECT service, address FROM replicas WHERE expires_at > now() AND expires_at <= now() + interval '5 minutes'
+        ORDER BY service, address LIMIT 1000
         """
 
     private struct State {

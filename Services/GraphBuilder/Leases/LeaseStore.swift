@@ -2,6 +2,10 @@ import Model
 import Postgres
 
 /// The statements over `replicas` and `shard_leases`. Holds no state; the database's clock decides what is valid.
+///
+/// A validity that ends later than any lease lasts (5 minutes) was given before that clock stepped back, and counts for nothing:
+/// else shards of a dead replica would stay with it for as long as the step was. Should its owner live after all, its writes are
+/// fenced as always.
 struct LeaseStore: Sendable {
     static let service = "graph-builder"
 
@@ -43,7 +47,10 @@ struct LeaseStore: Sendable {
                     FROM mine WHERE mine.shard = l.shard RETURNING l.shard, l.epoch, l.revision
                     """, [.text(self.replica), .shardArray(held), .int64(self.milliseconds)]),
                 PostgresQuery(
-                    "SELECT count(*) FROM replicas WHERE service = $1 AND expires_at > now()", [.text(Self.service)]),
+                    """
+                    SELECT count(*) FROM replicas
+                    WHERE service = $1 AND expires_at > now() AND expires_at <= now() + interval '5 minutes'
+                    """, [.text(Self.service)]),
             ])
             var standing = Standing(renewed: [:], revisions: [:], alive: try results[2].column(Int.self).first ?? 1)
             for row in results[1] {
@@ -60,7 +67,8 @@ struct LeaseStore: Sendable {
         let rows = try await self.pool.query(
             """
             WITH free AS (
-                SELECT shard FROM shard_leases WHERE expires_at <= now() ORDER BY shard LIMIT $1
+                SELECT shard FROM shard_leases WHERE expires_at <= now() OR expires_at > now() + interval '5 minutes'
+                ORDER BY shard LIMIT $1
                 FOR UPDATE SKIP LOCKED)
             UPDATE shard_leases l SET owner = $2, owner_address = $3, epoch = l.epoch + 1,
                 expires_at = now() + $4 * interval '1 millisecond'
