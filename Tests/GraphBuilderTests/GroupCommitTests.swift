@@ -95,6 +95,50 @@ struct GroupCommitTests {
         }
     }
 
+    @Test("callers of a commit that comes to no end are told to come back; what waited behind it is never begun")
+    func standstill() async throws {
+        let gate = Mutex<[CheckedContinuation<Void, Never>]?>([])
+        let begun = Mutex(0)
+        var limits = CommitQueue.Limits()
+        limits.running = 1
+        let groups = CommitGroups(limits: limits, patience: .milliseconds(200)) { jobs in
+            begun.withLock { $0 += jobs.count }
+            await withCheckedContinuation { continuation in
+                let waits = gate.withLock { $0?.append(continuation) } != nil
+                if !waits { continuation.resume() }
+            }
+            return jobs.map { .success(.stored(.init(added: $0.chunk.rows.count), answer: nil)) }
+        }
+        var chunk = IngestChunk()
+        chunk.append(.init(shard: 0, node: 1, timeMs: 0, value: 0))
+        let job = IngestJob(chunk: chunk)
+        let begin = ContinuousClock.now
+        await withTaskGroup(of: Void.self) { group in
+            for _ in 0..<5 {
+                group.addTask {
+                    await #expect {
+                        _ = try await groups.submit(job).get()
+                    } throws: {
+                        ($0 as? Problem)?.code == .unavailable && ($0 as? Problem)?.retryAfter != nil
+                    }
+                }
+            }
+        }
+        #expect(begin.duration(to: .now) < .seconds(5))
+        #expect(groups.waiting == (0, 0))
+        let open = gate.withLock { gates in
+            defer { gates = nil }
+            return gates ?? []
+        }
+        for continuation in open { continuation.resume() }
+        // The one that had begun ends without anybody, and the next is served as ever.
+        guard case .stored(let stored, _) = try await groups.submit(job).get() else {
+            Issue.record("it was not stored")
+            return
+        }
+        #expect(stored.added == 1 && begun.withLock { $0 } == 2)
+    }
+
     @Test("when too much waits, the next is refused with the time the queue needs, and what waits is not lost")
     func full() async throws {
         // What waits at the gate; nil once it is open.

@@ -40,6 +40,12 @@ struct CommitQueue: Sendable {
         return true
     }
 
+    /// Takes a job out that nobody waits for any more.
+    mutating func remove(_ ids: Set<JobID>) {
+        self.waiting.removeAll { ids.contains($0.id) }
+        self.waitingRows = self.waiting.reduce(0) { $0 + $1.rows }
+    }
+
     /// The next group to commit, in order of arrival; nil when none waits or enough are being committed.
     mutating func start() -> [JobID]? {
         guard self.running < self.limits.running, !self.waiting.isEmpty else { return nil }

@@ -56,8 +56,22 @@ final class IngestWriter: Sendable {
 
     /// The answer stored under a key, if any.
     func answer(for key: IdempotencyKey) async throws -> StoredAnswer? {
-        try StoredAnswer.decode(
-            await self.pool.query(IngestStatements.findKey, [.text(key.caller), .text(key.key)]))
+        try await Self.patiently {
+            try StoredAnswer.decode(
+                await self.pool.query(IngestStatements.findKey, [.text(key.caller), .text(key.key)]))
+        }
+    }
+
+    /// Runs `body` until ``CommitGroups/patience`` is over, if the caller has as much: a database that stands still shall not cost
+    /// callers all the time they have.
+    private static func patiently<Result>(_ body: () async throws -> Result) async throws -> Result {
+        let own = ContinuousClock.now + CommitGroups.patience
+        guard PostgresDeadline.current.map({ own < $0 }) ?? true else { return try await body() }
+        do {
+            return try await PostgresDeadline.$current.withValue(own, operation: body)
+        } catch let error as PostgresError where error.code == .timeout && error.sqlState == nil {
+            throw CommitGroups.standstill
+        }
     }
 
     /// Commits a chunk; when this returns, its observations are durable.
@@ -69,7 +83,8 @@ final class IngestWriter: Sendable {
         job.chunk.sort()
         var attempt = 1
         while true {
-            try await self.partitions.ensure(job.chunk.days, pool: self.pool)
+            let days = job.chunk.days
+            try await Self.patiently { try await self.partitions.ensure(days, pool: self.pool) }
             let result = try await self.groups.submit(job)
             do {
                 let outcome = try result.get()
