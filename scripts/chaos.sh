@@ -6,11 +6,12 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 cd "$root"
 export CHAOS_BUILDER_KILLS=${CHAOS_BUILDER_KILLS:-100} CHAOS_SERVER_KILLS=${CHAOS_SERVER_KILLS:-20}
-export CHAOS_JOINS=${CHAOS_JOINS:-10} CHAOS_HOLD_SECONDS=${CHAOS_HOLD_SECONDS:-65} CHAOS_SEED=${CHAOS_SEED:-1}
-install_packages
+export CHAOS_SNAPSHOT_KILLS=${CHAOS_SNAPSHOT_KILLS:-40} CHAOS_SCORING_KILLS=${CHAOS_SCORING_KILLS:-40}
+export CHAOS_PAUSE_SECONDS=${CHAOS_PAUSE_SECONDS:-30} FAULTS_IN_FULL=1 CHAOS_JOINS=${CHAOS_JOINS:-10} CHAOS_HOLD_SECONDS=${CHAOS_HOLD_SECONDS:-65} CHAOS_SEED=${CHAOS_SEED:-1}
+install_packages faketime iproute2 iptables
 need_swift
 say "building tests"
 swift build --build-tests --quiet || die "the build of the tests failed"
 say "killing, stopping and cutting off (seed $CHAOS_SEED)"
 exec timeout --foreground -s INT -k 20 7200 \
-    swift test --skip-build --no-parallel --disable-xctest --filter "${FILTER:-IntegrationTests.*(Kills|Replicas|DelayedCommit|DatabaseTrouble)}"
+    swift test --skip-build --no-parallel --disable-xctest --filter "${FILTER:-IntegrationTests.*(Kills|Replicas|DelayedCommit|DatabaseTrouble|Standstill|NetworkTrouble|ClockTrouble)}"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A quarter of an hour of accelerated replay, over and over: memory of graph-builder must be flat (last quarter of the time within
 # 3 % of the second), and tables must not grow beyond what is kept. SECONDS_TO_RUN=N for another length.
+# UNDERCURRENT_BIN=FOLDER: programs built before.
 set -euo pipefail
 # shellcheck source=scripts/lib/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
@@ -33,7 +34,7 @@ grep -q '^==> up at' "$folder/run.log" || {
     cat "$folder/run.log" >&2
     die "the system does not start"
 }
-bin=$(swift build -c release --show-bin-path)
+bin=${UNDERCURRENT_BIN:-$(swift build -c release --show-bin-path)}
 url=$(sed -n 's/.*"databaseUrl": "\(.*\)",/\1/p' "$folder/connection.json")
 sql() { psql -qAt "$url" -c "$1"; }
 memory() { curl -fsS "http://127.0.0.1:$metrics/metrics" | awk '$1 == "process_resident_memory_bytes" { print $2 }'; }

@@ -7,14 +7,15 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 cd "$root"
 export CHAOS_BUILDER_KILLS=${CHAOS_BUILDER_KILLS:-25} CHAOS_SERVER_KILLS=${CHAOS_SERVER_KILLS:-8}
-export CHAOS_JOINS=${CHAOS_JOINS:-4} CHAOS_HOLD_SECONDS=${CHAOS_HOLD_SECONDS:-20} CHAOS_SEED=${CHAOS_SEED:-1}
+export CHAOS_SNAPSHOT_KILLS=${CHAOS_SNAPSHOT_KILLS:-12} CHAOS_SCORING_KILLS=${CHAOS_SCORING_KILLS:-16}
+export CHAOS_PAUSE_SECONDS=${CHAOS_PAUSE_SECONDS:-30} CHAOS_JOINS=${CHAOS_JOINS:-4} CHAOS_HOLD_SECONDS=${CHAOS_HOLD_SECONDS:-20} CHAOS_SEED=${CHAOS_SEED:-1}
 # Tests that take minutes and are no part of `make test`.
 export FAULTS_IN_FULL=1
-install_packages
+install_packages faketime iproute2 iptables
 need_swift
 say "building tests"
 swift build --build-tests --quiet || die "the build of the tests failed"
 say "making trouble (seed $CHAOS_SEED, $CHAOS_BUILDER_KILLS + $CHAOS_SERVER_KILLS kills)"
 exec timeout --foreground -s INT -k 20 1500 \
     swift test --skip-build --no-parallel --disable-xctest --filter \
-    "${FILTER:-IntegrationTests.*(Kills|Replicas|DelayedCommit|DatabaseTrouble|BuiltInChaos|ReadinessRun|Outage)|SnapshotTests|SnapshotTroubleTests|LayerTests|ResilienceTests}"
+    "${FILTER:-IntegrationTests.*(Kills|Replicas|DelayedCommit|DatabaseTrouble|BuiltInChaos|ReadinessRun|Outage|Standstill|NetworkTrouble|ClockTrouble)|SnapshotTests|SnapshotTroubleTests|LayerTests|ResilienceTests}"

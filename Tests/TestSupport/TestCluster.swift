@@ -15,6 +15,13 @@ public struct TestCluster: Sendable {
         /// Put before every call: changes the user when we are root.
         let prefix: [String]
 
+        /// - Parameter namespace: name of a network namespace the programs run in; nil: ours.
+        static func find(namespace: String? = nil) throws -> Tools {
+            let tools = try Self.find()
+            guard let namespace else { return tools }
+            return Tools(folder: tools.folder, prefix: ["/usr/sbin/ip", "netns", "exec", namespace] + tools.prefix)
+        }
+
         static func find() throws -> Tools {
             let base = "/usr/lib/postgresql"
             let versions = (try? FileManager.default.contentsOfDirectory(atPath: base)) ?? []
@@ -41,9 +48,15 @@ public struct TestCluster: Sendable {
     /// Makes and starts a cluster; takes about two seconds. The server stops when this process exits, or within seconds after
     /// it was killed.
     ///
-    /// - Parameter options: more settings for the first start, `-c name=value` each.
-    public static func start(options: [String] = []) throws -> TestCluster {
-        let tools = try Tools.find()
+    /// - Parameters:
+    ///   - options: more settings for the first start, `-c name=value` each.
+    ///   - namespace: name of a network namespace the server runs in; its Unix socket is reachable from everywhere.
+    ///   - network: block of addresses that may connect over TCP.
+    ///   - environment: `NAME=value` of the server's first start.
+    public static func start(
+        options: [String] = [], namespace: String? = nil, network: String? = nil, environment: [String] = []
+    ) throws -> TestCluster {
+        let tools = try Tools.find(namespace: namespace)
         var template = Array("/tmp/undercurrent-test-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else {
             throw TestServer.Failure(description: "mkdtemp: errno \(errno)")
@@ -56,26 +69,29 @@ public struct TestCluster: Sendable {
         try cluster.guardExit()
         try tools.run(
             "initdb", ["-D", cluster.dataFolder, "-U", "undercurrent", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"])
-        try cluster.startServer(options: options)
+        if let network {
+            let line = "echo 'host all all \(network) trust' >>'\(cluster.dataFolder)/pg_hba.conf'"
+            try cluster.run(["/bin/sh", "-c", line])
+        }
+        try cluster.startServer(options: options, environment: environment)
         return cluster
     }
 
     public var dataFolder: String { self.folder + "/data" }
 
     /// What is committed outlives a crash of the server, not of the machine: these clusters never outlive a test.
-    public func startServer(options more: [String] = []) throws {
+    public func startServer(options more: [String] = [], environment: [String] = []) throws {
         let options =
             [
                 "-c listen_addresses=''", "-c unix_socket_directories='\(self.folder)'", "-c fsync=off",
                 "-c full_page_writes=off", "-c max_connections=200", "-c shared_buffers=64MB",
                 "-c max_wal_size=1GB", "-c autovacuum=off", "-c logging_collector=off",
             ] + more
-        try self.tools.run(
-            "pg_ctl",
-            [
-                "-D", self.dataFolder, "-w", "-t", "60", "-l", "\(self.folder)/log", "-o",
-                options.joined(separator: " "), "start",
-            ])
+        let words = [
+            "\(self.tools.folder)/pg_ctl", "-D", self.dataFolder, "-w", "-t", "60", "-l", "\(self.folder)/log", "-o",
+            options.joined(separator: " "), "start",
+        ]
+        try self.run((environment.isEmpty ? [] : ["/usr/bin/env"] + environment) + words)
     }
 
     /// - Parameter immediately: as if it had crashed.

@@ -20,9 +20,11 @@ enum ChaosRun {
     ///   - replicas: names of the graph-builders.
     ///   - started: how many of them run from the beginning.
     ///   - server: one of the test's own; else all tests share one.
+    ///   - adjust: the last word on what the stack consists of.
     static func withStack<Result>(
         _ plan: ObservationPlan, replicas: [String] = ["graph-builder"], started: Int? = nil,
-        server: TestCluster? = nil, _ body: (Stack) async throws -> Result
+        server: TestCluster? = nil, adjust: (inout Stack.Options) -> Void = { _ in },
+        _ body: (Stack) async throws -> Result
     ) async throws -> Result {
         var options = Stack.Options()
         options.database = "chaos_\(UInt32.random(in: 0 ... .max))"
@@ -34,6 +36,7 @@ enum ChaosRun {
         options.namesServer = server != nil
         // Short, so that what a lost owner held is evaluated again within the patience of a test.
         options.settings = ["LEASE_SECONDS": "2"]
+        adjust(&options)
         let shared = try await Self.cluster.value
         let stack = try await Stack.start(server ?? shared, options)
         do {

@@ -14,6 +14,18 @@ extension TestCluster {
         try await self.startAgain()
     }
 
+    /// Stops every process of the server where it is, as a machine does whose disk hangs.
+    func pause() throws {
+        let postmaster = try self.postmaster()
+        kill(postmaster, SIGSTOP)
+        for process in Self.children(of: postmaster) { kill(process, SIGSTOP) }
+    }
+
+    func resume() throws {
+        let postmaster = try self.postmaster()
+        for process in Self.children(of: postmaster) + [postmaster] { kill(process, SIGCONT) }
+    }
+
     /// The memory of the old server is free once its last process is gone, which takes a moment.
     func startAgain(options: [String] = []) async throws {
         for attempt in 1... {

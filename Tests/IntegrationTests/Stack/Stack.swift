@@ -15,6 +15,8 @@ final class Stack: Sendable {
     /// What a stack consists of.
     struct Options: Sendable {
         var database = "undercurrent"
+        /// A database that is copied for this stack; nobody may be connected to it.
+        var template: String?
         /// Programs by name; a second replica has a number behind its name: `graph-builder-2`.
         var programs = Stack.serviceNames
         /// Those of the programs that run from the beginning; nil: all.
@@ -27,6 +29,8 @@ final class Stack: Sendable {
         var settings: [String: String] = [:]
         /// Settings of one program, by its name.
         var settingsOf: [String: [String: String]] = [:]
+        /// More of the environment of services; commands do without.
+        var environment: [String: String] = [:]
         /// Settings that are left to the programs' own defaults and files.
         var withoutSettings: Set<String> = []
     }
@@ -86,17 +90,24 @@ final class Stack: Sendable {
         var tls = TLSConfiguration.makeClientConfiguration()
         tls.trustRoots = .file(folder + "/ca.pem")
         configuration.tlsConfiguration = tls
+        // A test's clients wait for the gateway, not for one another.
+        configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = 64
         if !options.allowsHTTP2 { configuration.httpVersion = .http1Only }
         let stack = Stack(
             folder: folder, cluster: cluster, options: options, ports: ports,
             http: HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration))
-        try stack.nameServer(port: 5432)
-        try await stack.createDatabase()
-        try await stack.runToEnd("graph-builder", ["migrate"])
-        let started = options.started ?? options.programs
-        for name in started { try stack.startService(name) }
-        for name in started { try await stack.waitUntilReady(name) }
-        return stack
+        do {
+            try stack.nameServer(port: 5432)
+            try await stack.createDatabase()
+            try await stack.runToEnd("graph-builder", ["migrate"])
+            let started = options.started ?? options.programs
+            for name in started { try stack.startService(name) }
+            for name in started { try await stack.waitUntilReady(name) }
+            return stack
+        } catch {
+            try? await stack.stop(keepsLogs: true)
+            throw RunningProgram.Failure(description: "\(error) (logs: \(folder))")
+        }
     }
 
     /// Kills what runs. The shared stack ends with the tests instead.
@@ -126,7 +137,10 @@ final class Stack: Sendable {
         let connection = try await PostgresConnection.connect(
             try PostgresConfiguration(
                 connectionString: "host=\(self.cluster.socketFolder) user=undercurrent dbname=postgres"))
-        try await connection.runScript(PostgresStatement(composed: "CREATE DATABASE \(self.options.database)"))
+        try await connection.runScript(
+            PostgresStatement(
+                composed: "CREATE DATABASE \(self.options.database)"
+                    + (self.options.template.map { " TEMPLATE \($0)" } ?? "")))
         await connection.close()
     }
 
@@ -163,7 +177,8 @@ final class Stack: Sendable {
 
     func startService(_ name: String) throws {
         let program = try RunningProgram(
-            Self.product(name), ["serve"], settings: self.settings(name), log: "\(self.folder)/\(name).log")
+            Self.product(name), ["serve"], settings: self.settings(name).merging(self.options.environment) { $1 },
+            log: "\(self.folder)/\(name).log")
         self.programs.withLock { $0[name] = program }
     }
 

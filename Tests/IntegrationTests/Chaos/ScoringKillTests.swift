@@ -1,0 +1,200 @@
+import Foundation
+import Glibc
+import Model
+import Postgres
+import TestSupport
+import Testing
+
+extension ProcessTests {
+    /// The same findings, turned into anomalies and forecasts twice: in peace, and by programs that are killed all the time.
+    ///
+    /// Seen to fail: with positions saved in a transaction of their own before the rows, anomalies and forecasts are missing.
+    @Suite("Chaos: kills during scoring", .serialized)
+    struct ScoringKills {
+        /// Two events whose nodes follow one another a bucket later, with jumps, and with a while in which they do not.
+        private enum Waves {
+            static let buckets = 1_400
+            static let bucketMs: Int64 = 10_000
+            static let profile = """
+                {"domain":"wave","bucketMs":10000,"presentBuckets":60,"baselineBuckets":300,"lagBuckets":3,"periodMs":0,
+                 "allowedLatenessMs":0}
+                """
+
+            static func bodies() -> [Data] {
+                var numbers = ChaosNumbers(seed: 5)
+                func noise() -> Double { Double.random(in: -1...1, using: &numbers) }
+                var past = [0.0, 0.0, 0.0]
+                var lines: [String] = []
+                for bucket in 0..<Self.buckets {
+                    let jump = bucket % 17 == 5 ? (noise() > 0 ? 6.0 : -6.0) : 0
+                    past = [noise() + jump] + past.prefix(2)
+                    let isApart = (700..<820).contains(bucket) || (1_100..<1_180).contains(bucket)
+                    for (number, event) in ["one", "two"].enumerated() {
+                        for (lag, venue) in ["here", "there", "beyond"].enumerated() {
+                            let value = isApart && lag == 1 ? 3 * noise() : past[lag] + 0.2 * noise()
+                            lines.append(
+                                Stack.line(
+                                    domain: "wave", event: "wave-\(event)", venue: venue,
+                                    time: ObservationPlan.originMs + Int64(bucket) * Self.bucketMs
+                                        + Int64(number * 3 + lag), value: value))
+                        }
+                    }
+                }
+                return stride(from: 0, to: lines.count, by: 2_000).map {
+                    Data((lines[$0..<min(lines.count, $0 + 2_000)].joined(separator: "\n") + "\n").utf8)
+                }
+            }
+        }
+
+        /// What came of the findings; when it was written does not count.
+        private struct Results: Equatable {
+            var anomalies: Set<String>
+            var forecasts: Set<String>
+        }
+
+        private static func results(_ stack: Stack) async throws -> Results {
+            try await Evidence(stack: stack, plan: .usual).connected { connection in
+                Results(
+                    anomalies: Set(
+                        try await connection.query("SELECT (to_jsonb(a) - 'updated_at')::text FROM anomalies a")
+                            .column(String.self)),
+                    forecasts: Set(
+                        try await connection.query(
+                            """
+                            SELECT ((to_jsonb(f) - 'scored_at') || jsonb_build_object('scored', f.scored_at IS NOT NULL))::text
+                            FROM forecasts f
+                            """
+                        ).column(String.self)))
+            }
+        }
+
+        /// Shards whose findings have not all been read, and forecasts that could be scored and are not.
+        private static func open(_ stack: Stack) async throws -> (shards: Int, forecasts: Int) {
+            try await Evidence(stack: stack, plan: .usual).connected { connection in
+                let rows = try await connection.query(
+                    """
+                    SELECT (SELECT count(*) FROM shard_leases l LEFT JOIN reader_positions p USING (shard)
+                            WHERE l.revision > coalesce(p.revision, 0)),
+                           (SELECT count(*) FROM forecasts WHERE scored_at IS NULL
+                            AND horizon_at <= (SELECT max(window_end) FROM evaluations))
+                    """)
+                return try #require(rows.first).decode((Int, Int).self)
+            }
+        }
+
+        private static func finish(_ stack: Stack) async throws {
+            try await stack.eventually("everything is scored", seconds: 180) {
+                let open = try await Self.open(stack)
+                guard open.shards == 0, open.forecasts == 0 else {
+                    throw RunningProgram.Failure(description: "\(open)")
+                }
+                return true
+            }
+        }
+
+        /// Runs `body` on a stack with only anomaly-propagation, on a copy of a database.
+        private static func withCopy<Result>(
+            of template: String, _ server: TestCluster, settings: [String: String],
+            _ body: (Stack) async throws -> Result
+        ) async throws -> Result {
+            var options = Stack.Options()
+            options.database = "\(template)_\(UInt32.random(in: 0 ... .max))"
+            options.template = template
+            options.programs = ["anomaly-propagation"]
+            options.settings = settings
+            let stack = try await Stack.start(server, options)
+            do {
+                let result = try await body(stack)
+                try await stack.stop()
+                return result
+            } catch {
+                try? await stack.stop(keepsLogs: true)
+                throw RunningProgram.Failure(description: "\(error) (logs: \(stack.folder))")
+            }
+        }
+
+        /// A database full of findings that nobody has read yet.
+        private static func fill(_ server: TestCluster) async throws -> String {
+            var options = Stack.Options()
+            options.database = "waves"
+            options.programs = ["graph-builder", "gateway"]
+            let stack = try await Stack.start(server, options)
+            do {
+                let declared = try await stack.put("/v1/domains/wave", Waves.profile)
+                #expect(declared.status < 300, "\(declared.text)")
+                for body in Waves.bodies() {
+                    let reply = try await stack.observe(body: body)
+                    #expect(reply.status == 200, "\(reply.text)")
+                }
+                struct Page: Decodable { var items: [Evidence.Standing] }
+                try await stack.eventually("everything is evaluated", seconds: 180) {
+                    let items = try await stack.get("/v1/domains").json(Page.self).items
+                    return items.count == 1 && items[0].pendingBuckets + items[0].waitingBuckets == 0
+                }
+                try await Task.sleep(for: .seconds(2))
+                try await stack.stop()
+            } catch {
+                try? await stack.stop(keepsLogs: true)
+                throw RunningProgram.Failure(description: "\(error) (logs: \(stack.folder))")
+            }
+            return options.database
+        }
+
+        @Test(
+            "anomaly-propagation and PostgreSQL are killed at random moments of scoring: anomalies and forecasts are as without",
+            .timeLimit(.minutes(10)))
+        func kills() async throws {
+            let server = try TestCluster.start()
+            defer {
+                try? server.stopServer()
+                server.remove()
+            }
+            let template = try await Self.fill(server)
+            let expected = try await Self.withCopy(of: template, server, settings: [:]) { stack in
+                try await Self.finish(stack)
+                return try await Self.results(stack)
+            }
+            // Few of them would prove little.
+            try #require(
+                expected.anomalies.count >= 3 && expected.forecasts.count >= 100,
+                "\(expected.anomalies.count) \(expected.forecasts.count)")
+            let kills = ChaosSettings.scoringKills
+            // Small rounds, so that there is something to hit.
+            try await Self.withCopy(of: template, server, settings: ["WORKER_BATCH": "2"]) { stack in
+                var numbers = ChaosNumbers(seed: ChaosSettings.seed)
+                var hits = 0
+                for number in 0..<kills {
+                    try await Task.sleep(for: .milliseconds(Int.random(in: 20...250, using: &numbers)))
+                    let open = try await Self.open(stack)
+                    if open.shards + open.forecasts > 0 { hits += 1 }
+                    if number % 4 == 3 {
+                        try await server.crash()
+                    } else {
+                        let program = try stack.program("anomaly-propagation")
+                        program.signal(SIGKILL)
+                        _ = try await program.waitForExit(seconds: 10)
+                        try stack.startService("anomaly-propagation")
+                        // The worker begins before anybody is let in.
+                        try await stack.waitUntilReady("anomaly-propagation")
+                    }
+                }
+                try await Self.finish(stack)
+                let found = try await Self.results(stack)
+                #expect(hits > 0, "everything was scored before the first kill")
+                #expect(
+                    found == expected,
+                    """
+                    anomalies: \(expected.anomalies.subtracting(found.anomalies).count) missing, \
+                    \(found.anomalies.subtracting(expected.anomalies).sorted().prefix(2)) instead of \
+                    \(expected.anomalies.subtracting(found.anomalies).sorted().prefix(2)); forecasts: \
+                    \(expected.forecasts.subtracting(found.forecasts).count) missing, \
+                    \(found.forecasts.subtracting(expected.forecasts).sorted().prefix(2)) instead of \
+                    \(expected.forecasts.subtracting(found.forecasts).sorted().prefix(2))
+                    """)
+                print(
+                    "\(kills) kills, \(hits) of them while scoring; \(found.anomalies.count) anomalies, \(found.forecasts.count) forecasts"
+                )
+            }
+        }
+    }
+}
