@@ -44,7 +44,7 @@ references: ## Compare the engine's statistics with scipy and statsmodels
 k8s: ## Make k8s/ and the chart's copies of monitoring/ anew
 	@scripts/k8s.sh
 
-test-k8s: ## Prove chart, manifests and monitoring (ONLY=REGEX: some; QUICK=1: without updates, autoscaling and alerts)
+test-k8s: ## Prove chart, manifests and monitoring (ONLY=REGEX: some; QUICK=1: without planted faults, updates, autoscaling and alerts)
 	@scripts/test-k8s.sh
 
 contract: ## Compare the answers of a private system with openapi.yaml (schemathesis)

@@ -14,7 +14,7 @@ import threading
 import time
 
 import yaml
-from system import System, root
+from system import System, root, wait_until
 
 faults, lines, seen = [], [], set()
 windows = {"5m": "6s", "10m": "8s", "30m": "12s", "1h": "10s", "2h": "12s", "3h": "40s", "6h": "14s", "1d": "90s", "3d": "20s"}
@@ -389,7 +389,7 @@ def leases(system):
         first.process.send_signal(signal.SIGSTOP)
         time.sleep(4)
         fault.second = system.start("graph-builder", extra={"LEASE_SECONDS": 2})
-        time.sleep(5)
+        wait_until(60, lambda: system.value(f'graph_builder_shards{{pod="{fault.second.pod}"}}') == 64, "the other does not take all shards")
         first.process.send_signal(signal.SIGCONT)
 
     scenario(system, "graph-builder (SIGSTOP past its leases while another runs)", ["UndercurrentLeaseChurn"], fault,

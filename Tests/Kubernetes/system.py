@@ -139,6 +139,8 @@ class System:
         values = {
             "HTTP_PORT": port, "METRICS_PORT": metrics_port, "DATABASE_URL_FILE": self.folder / "database",
             "CALLER_TOKEN_SECRET_FILE": self.folder / "caller", "SHUTDOWN_DRAIN_SECONDS": 1, "LOG_FORMAT": "json", "DATABASE_POOL_MAX": 6,
+            # As the chart sets it (database.queryTimeoutMs).
+            "QUERY_TIMEOUT_MS": 2000,
         }
         if service == "gateway":
             values |= {"TLS_CERTIFICATE_FILE": self.folder / "tls.crt", "TLS_KEY_FILE": self.folder / "tls.key",
