@@ -127,7 +127,7 @@ let package = Package(
 
         .testTarget(name: "ModelTests", dependencies: ["Model", crypto], swiftSettings: strict),
         .testTarget(
-            name: "EngineTests", dependencies: ["Engine", "Model", "Recordings", "PlantedData", crypto],
+            name: "EngineTests", dependencies: ["Engine", "Model", "Recordings", "PlantedData", "Fuzzing", crypto],
             exclude: ["Fuzz/Corpus"],
             swiftSettings: strict
         ),
@@ -164,10 +164,11 @@ let package = Package(
         .testTarget(
             name: "GatewayTests",
             dependencies: [
-                "Gateway", "Postgres", "ServiceRuntime", "Telemetry", "Model", "TestSupport", hummingbird,
+                "Gateway", "Postgres", "ServiceRuntime", "Telemetry", "Model", "TestSupport", "Fuzzing", hummingbird,
                 hummingbirdTesting, httpTypes, jwtKit, asyncHTTPClient, crypto, logging, nioCore, nioHTTP1, nioSSL,
                 serviceLifecycle, yams,
             ],
+            exclude: ["Fuzz/Corpus"],
             swiftSettings: strict),
         .testTarget(
             name: "IntegrationTests",
@@ -179,6 +180,7 @@ let package = Package(
         .target(
             name: "TestSupport", dependencies: ["Postgres", "Model", logging], path: "Tests/TestSupport",
             swiftSettings: strict),
+        .target(name: "Fuzzing", path: "Tests/Fuzzing", swiftSettings: strict),
         .target(
             name: "PlantedData", dependencies: ["Engine", "Model"], path: "Tests/PlantedData", swiftSettings: strict),
         .executableTarget(

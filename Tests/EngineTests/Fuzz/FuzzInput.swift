@@ -1,4 +1,3 @@
-import Foundation
 import Model
 import PlantedData
 
@@ -14,14 +13,6 @@ struct FuzzInput {
         var numbers = SeededNumbers(seed: seed)
         self.bytes = (0..<count).map { _ in UInt8(truncatingIfNeeded: numbers.bits() >> 32) }
     }
-
-    /// Hexadecimal digits; what follows `#` in a line is a comment.
-    init(corpus text: String) {
-        let digits = text.split(separator: "\n").flatMap { $0.prefix { $0 != "#" } }.compactMap(\.hexDigitValue)
-        self.bytes = stride(from: 0, to: digits.count - 1, by: 2).map { UInt8(digits[$0] * 16 + digits[$0 + 1]) }
-    }
-
-    var hex: String { self.bytes.map { String(format: "%02x", $0) }.joined() }
 
     mutating func byte() -> UInt8 {
         guard self.next < self.bytes.count else { return 0 }

@@ -112,6 +112,7 @@ struct FaultStack: Sendable {
     struct Graph: Decodable, Sendable {
         var id: String
         var complete: Bool
+        var windowEnd: Timestamp
         var layers: [LayerState]
     }
 
