@@ -67,11 +67,7 @@ struct ArrivalOrderTests {
                     try await replica.work()
                     guard restartsAfter.contains(index) else { continue }
                     if isClean { try await replica.engine.storeStates() }
-                    // As if the old one's leases had run out.
-                    for table in ["shard_leases", "replicas"] {
-                        try await pool.query(
-                            PostgresStatement(composed: "UPDATE \(table) SET expires_at = '-infinity'"))
-                    }
+                    try await Feed.endLeases(in: pool)
                     replica = Replica(pool, name: "\(index + 1)", partnerWait: .zero)
                     try await replica.work()
                 }

@@ -124,6 +124,13 @@ enum Feed {
         }
     }
 
+    /// As if whoever holds shards had not been heard of for long.
+    static func endLeases(in pool: PostgresPool) async throws {
+        for table in ["shard_leases", "replicas"] {
+            try await pool.query(PostgresStatement(composed: "UPDATE \(table) SET expires_at = '-infinity'"))
+        }
+    }
+
     static func declare(_ profile: DomainProfile, in pool: PostgresPool) async throws {
         try await pool.query(
             """

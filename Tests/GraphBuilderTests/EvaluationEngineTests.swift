@@ -103,6 +103,42 @@ struct EvaluationEngineTests {
         }
     }
 
+    @Test("while stored evaluations are made again readers keep the graphs they had: none goes back in time")
+    func noStepBack() async throws {
+        let all = Feed.observations(domain: "d", events: Self.events, count: 300)
+        try await TestDatabase.with { database in
+            try await database.withPool { pool in
+                try await Feed.declare(Self.profile, in: pool)
+                try await Feed.store(all, in: pool)
+                try await Replica(pool, name: "first").work()
+                let before = try await Feed.graphIDs(in: pool)
+                try #require(before.count == Self.events.count)
+                try await Feed.endLeases(in: pool)
+                // Comes back bucket by bucket and writes graphs after each, as under a limit of graphs per second.
+                let second = Replica(pool, name: "second", batchEvaluations: 1, graphInterval: .zero)
+                await second.keeper.round()
+                var rounds = 0
+                var goesOn = true
+                while goesOn {
+                    let readMore = try await second.engine.read()
+                    try await second.engine.follow(second.keeper.trusted)
+                    try await second.engine.moveWindows(isLevel: !readMore)
+                    let evaluated = await second.engine.evaluateBatch()
+                    try await second.engine.flush(isCaughtUp: !evaluated)
+                    for event in Self.events {
+                        let graph = second.graphs.entry(event)?.graph
+                        try #require(graph == nil || graph?.id == before[event], "round \(rounds)")
+                    }
+                    try #require(try await Feed.graphIDs(in: pool) == before)
+                    goesOn = evaluated || readMore
+                    rounds += 1
+                }
+                #expect(rounds > 10)
+                for event in Self.events { #expect(second.graphs.entry(event)?.graph.id == before[event]) }
+            }
+        }
+    }
+
     @Test("two living replicas share the shards and together evaluate what one would")
     func sharing() async throws {
         let events = (0..<12).map { "event-\($0)" }

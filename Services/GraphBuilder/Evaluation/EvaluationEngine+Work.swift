@@ -23,6 +23,7 @@ extension EvaluationEngine {
             self.detectors[shard] = [:]
         }
         for end in ends { self.stored[end.shard]?[end.domain] = end.end }
+        self.returning.formUnion(ends.map(\.shard))
         for row in states {
             do {
                 let state = try DetectorStates(encoded: row.state)
@@ -47,6 +48,7 @@ extension EvaluationEngine {
             for name in self.cache.domains.keys { self.cache.update(name) { $0.evaluated[shard] = nil } }
         }
         self.pending.remove(shards)
+        self.returning.subtract(shards)
         self.parts = self.parts.filter { !shards.contains(Shard(event: $0.key)) }
         self.unpublished = self.unpublished.filter { !shards.contains(Shard(event: $0)) }
         self.unstored = self.unstored.filter { !shards.contains(Shard(event: $0)) }
@@ -242,14 +244,26 @@ extension EvaluationEngine {
         try await self.flush(isCaughtUp: false)
     }
 
+    /// Whether an evaluation that is stored has not been made again yet.
+    private func isReturning(_ shard: Shard) -> Bool {
+        (self.stored[shard] ?? [:]).contains { name, end in
+            guard let domain = self.cache.domains[name], let clock = domain.clock,
+                let next = domain.pendingStart(owned: [shard])
+            else { return false }
+            return next < clock.bucket(of: end.milliseconds)
+        }
+    }
+
     func flush(isCaughtUp: Bool) async throws {
         self.unstored.formUnion(self.unpublished)
+        self.returning = self.returning.filter(self.isReturning)
+        let events = self.unstored.filter { !self.returning.contains(Shard(event: $0)) }
         let graphsAreDue = isCaughtUp || ContinuousClock.now - self.graphsWrittenAt >= self.settings.graphInterval
         var assembler = GraphAssembler(cache: self.cache, thresholds: self.settings.thresholds)
         if graphsAreDue {
             self.pending.graphs = [:]
             self.pending.recipes = [:]
-            for event in self.unstored {
+            for event in events {
                 let parts = Array((self.parts[event] ?? [:]).values)
                 guard let graph = assembler.graph(event: event, parts: parts) else { continue }
                 self.pending.graphs[event] = graph
@@ -266,7 +280,7 @@ extension EvaluationEngine {
                 self.graphs.publish(Array(batch.graphs.values), revisions: revisions)
                 self.pending = EvaluationBatch()
                 if graphsAreDue {
-                    self.unstored = []
+                    self.unstored.subtract(events)
                     self.graphsWrittenAt = .now
                 }
             } catch let stale as StaleOwner {

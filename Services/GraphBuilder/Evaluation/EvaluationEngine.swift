@@ -46,6 +46,8 @@ actor EvaluationEngine {
     /// memory back.
     var learnt: [Shard: [String: Timestamp]] = [:]
     var stored: [Shard: [String: Timestamp]] = [:]
+    /// Shards whose stored evaluations are still being made again: graphs of them would be older than what readers have seen.
+    var returning: Set<Shard> = []
     /// Newest evaluation of each owned event, by domain.
     var parts: [String: [String: DomainEvaluator.Part]] = [:]
     /// Evaluations that are to be made again because a domain they are compared with has delivered since, oldest first.
@@ -262,5 +264,6 @@ actor EvaluationEngine {
         self.waiting[name] = nil
         for (event, parts) in self.parts where parts[name] != nil { self.parts[event]?[name] = nil }
         for shard in self.owned.keys { self.learnt[shard]?[name] = self.stored[shard]?[name] }
+        self.returning.formUnion(self.owned.keys.filter { self.stored[$0]?[name] != nil })
     }
 }
