@@ -197,7 +197,7 @@ struct LiveFailureTests {
                 return String(decoding: data, as: UTF8.self)
             }
             let garbage = try raw("GET / HTTP/9.9\r\n\r\n")
-            #expect(garbage.hasPrefix("HTTP/1.1 400"))
+            #expect(garbage.hasPrefix("HTTP/1.1 400 Bad Request\r\n"))
             #expect(garbage.contains("application/problem+json"))
             let good = try raw("GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", ["-tls1_2"])
             #expect(good.hasPrefix("HTTP/1.1 200"))

@@ -87,6 +87,25 @@ struct LoadTests {
         #expect(limit.inFlight == 0)
     }
 
+    @Test("answers of a fraction of a millisecond that take ten times as long for a while cost no places, a queue does")
+    func noise() {
+        var limit = GradientLimit()
+        var now: Int64 = 0
+        func windows(_ count: Int, milliseconds: Double) {
+            for _ in 0..<count {
+                let held = (0..<32).filter { _ in limit.begin() }.count
+                now += GradientLimit.windowNanoseconds
+                for _ in 0..<held { limit.end(latency: Int64(milliseconds * 1e6), isDropped: false, now: now) }
+            }
+        }
+        windows(20, milliseconds: 0.3)
+        let before = limit.limit
+        windows(20, milliseconds: 3)
+        #expect(limit.limit >= before)
+        windows(20, milliseconds: 300)
+        #expect(limit.limit < 0.5 * before)
+    }
+
     @Test("bulk goes first, then computing, then reading; health always has room")
     func classes() {
         let inFlight = InFlight(limit: 100)

@@ -1,6 +1,6 @@
-import HTTPTypes
 import Model
 import NIOCore
+import NIOHTTP1
 
 /// One client's HTTP/1 connection: reads requests, runs one exchange after the other, writes answers.
 final class HTTP1Connection: ChannelDuplexHandler, ClientSide {
@@ -134,7 +134,8 @@ final class HTTP1Connection: ChannelDuplexHandler, ClientSide {
             buffer.writeStaticString("HTTP/1.1 ")
             buffer.writeDecimal(status)
             buffer.writeStaticString(" ")
-            buffer.writeString(HTTPResponse.Status(code: status).reasonPhrase)
+            // Nobody needs the phrase, but some clients (h2load) do not notice a status without one.
+            buffer.writeString(HTTPResponseStatus(statusCode: status).reasonPhrase)
             buffer.writeStaticString("\r\n")
         }
         return buffer

@@ -6,8 +6,10 @@
 struct GradientLimit: Hashable, Sendable {
     static let least = 16.0
     static let most = 1_024.0
-    /// Latency may rise this much before the limit shrinks.
+    /// Latency may rise this much, and by this much, before the limit shrinks: answers of a fraction of a millisecond take
+    /// several times as long whenever a processor is shared, and that is no queue.
     static let tolerance = 1.5
+    static let noiseNanoseconds = 10e6
     static let windowNanoseconds: Int64 = 100_000_000
     static let windowSamples = 10
 
@@ -60,7 +62,7 @@ struct GradientLimit: Hashable, Sendable {
             if long > 2 * short { long *= 0.9 }
             long += 0.02 * (short - long)
             self.longTerm = long
-            gradient = max(0.5, min(1, Self.tolerance * long / short))
+            gradient = max(0.5, min(1, (Self.tolerance * long + Self.noiseNanoseconds) / short))
         }
         if self.windowDropped * 10 > self.windowCount { gradient = min(gradient, 0.8) }
         // A limit that nobody reaches says nothing: it does not grow.
