@@ -7,8 +7,6 @@ import Testing
 
 extension ProcessTests {
     /// The same findings, turned into anomalies and forecasts twice: in peace, and by programs that are killed all the time.
-    ///
-    /// Seen to fail: with positions saved in a transaction of their own before the rows, anomalies and forecasts are missing.
     @Suite("Chaos: kills during scoring", .serialized)
     struct ScoringKills {
         /// Two events whose nodes follow one another a bucket later, with jumps, and with a while in which they do not.

@@ -5,7 +5,6 @@ import TestSupport
 import Testing
 
 extension ProcessTests {
-    /// Seen to fail: with files written under the final name from the beginning, snapshots that are cut off are listed.
     @Suite("Chaos: kills during a snapshot", .serialized)
     struct SnapshotKills {
         /// The command with a folder of its own.

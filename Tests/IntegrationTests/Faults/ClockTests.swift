@@ -8,9 +8,6 @@ import Testing
 extension ProcessTests {
     /// Clocks that jump by an hour, forward and back, while two replicas work. Leases are counted by monotonic clocks on the
     /// holder's side and by one clock, the database's, on the other; the order of data is that of their own times.
-    ///
-    /// Seen to fail: without the bound of five minutes in ``LeaseStore/claim(_:)`` the shards of a dead replica stay with it for an
-    /// hour after the database's clock has stepped back.
     @Suite("Faults: clocks that jump", .serialized)
     struct ClockTrouble {
         private static let library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"

@@ -6,8 +6,6 @@ import Testing
 
 extension ProcessTests {
     /// One of two graph-builders loses the database, or has it far away, while observations come in over both.
-    ///
-    /// Seen to fail: without `held.epoch = l.epoch` and `l.owner = $3` in the fence of `EvaluationWriter`.
     @Suite("Faults: the network between services and database", .serialized)
     struct NetworkTrouble {
         private static let replicas = ["graph-builder", "graph-builder-2"]
