@@ -453,7 +453,7 @@ def main():
                 faults.append(f"{name} {rule['labels']}: no fault is known for it")
     for fault in faults:
         print(fault)
-    print(f"{len(seen)} alerts fired by their faults and resolved, {len(faults)} faults")
+    print(f"{len(lines)} faults against {len({each.split(',')[0] for each in seen})} alerts, each to fire and to resolve, {len(faults)} failed")
     sys.exit(1 if faults else 0)
 
 
