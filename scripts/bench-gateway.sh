@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Measures the gateway beside nginx and Envoy: same machine, same upstream (nginx, 1 kB), same certificate, interleaved rounds,
 # medians. OUT=FILE writes the figures as JSON. ROUNDS (5), SECONDS_EACH (8) and MEMORY_REQUESTS (0: left out) change its length;
-# ONLY=throughput,latency,handshakes,memory runs a part. GATEWAY_BIN takes a program that is built already.
-# All listeners are on 127.0.0.1: 18600-18605.
+# ONLY=throughput,latency,handshakes,goodput,memory runs a part. GATEWAY_BIN takes a program that is built already.
+# All listeners are on 127.0.0.1: 18600-18607.
 set -euo pipefail
 # shellcheck source=scripts/lib/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
@@ -12,7 +12,7 @@ source scripts/lib/bench-gateway.sh
 install_packages nginx-light wrk nghttp2-client python3 python3-venv
 rounds=${ROUNDS:-5}
 each=${SECONDS_EACH:-8}
-only=${ONLY:-throughput,latency,handshakes,memory}
+only=${ONLY:-throughput,latency,handshakes,goodput,memory}
 part() { [[ ,$only, == *,$1,* ]]; }
 
 # Linux shares processors between sessions, whatever the niceness inside them: let this one come first where it may.
@@ -124,6 +124,18 @@ if part handshakes; then
     done
     report "new TLS connections, one request each" 1/s gateway.new nginx nginx.new
     report "resumed TLS connections, one request each" 1/s gateway.reuse nginx nginx.reuse
+fi
+
+# An open load of what a service can do, and of three times that, on a thousand connections.
+if part goodput; then
+    start_gateway "$gateway" 18606 18607 18604
+    for ((round = 0; round < rounds; round++)); do
+        for name in direct gateway; do
+            for times in 1 3; do samples[goodput.$name.$times]+=" $(goodput "$name" $((service_rate * 95 * times / 100)))"; done
+        done
+    done
+    report "answers within 500 ms at three times the load" 1/s goodput.gateway.3 "at the load a service takes" goodput.gateway.1
+    report "the same without the gateway" 1/s goodput.direct.3 "at the load a service takes" goodput.direct.1
 fi
 
 if part memory && ((${MEMORY_REQUESTS:-0} > 0)); then

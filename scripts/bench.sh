@@ -14,7 +14,7 @@ swift build -c release --product Benchmarks --quiet
 swift build -c release --product graph-builder --quiet
 bin=$(swift build -c release --show-bin-path)
 
-if [[ -z ${ONLY:-} || $ONLY == ingest ]]; then
+if [[ -z ${ONLY:-} || $ONLY == ingest || $ONLY == deadlines ]]; then
     start_system
     export UNDERCURRENT_CONNECTION=$folder/connection.json UNDERCURRENT_CALLER_SECRET=$folder/caller-token-secret
 fi

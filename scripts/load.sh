@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # On a private system that holds the samples: how many graphs a second 32 connections get (wrk; unchanged ones, and whole ones of
-# up to 200 edges), then an open load of mixed routes: RATE (5000) requests a second for SECONDS_EACH (600).
+# up to 200 edges), what the audit log of every request costs, then an open load of mixed routes: RATE (5000) requests a second
+# for SECONDS_EACH (600).
 # OUT=FILE writes the figures as JSON. UNDERCURRENT_BIN takes a folder of programs that are built already.
 set -euo pipefail
 # shellcheck source=scripts/lib/common.sh
@@ -26,16 +27,55 @@ for candidate in $(ask "$gateway/v1/events?limit=100" | jq -r '.items[].id'); do
     edges=$(ask "$gateway/v1/correlation-graph?eventId=$candidate&limit=200" | jq '.edges | length' || echo 0)
     ((edges > most)) && most=$edges event=$candidate
 done
-path="$gateway/v1/correlation-graph?eventId=$event&limit=200"
+unchanged="/v1/correlation-graph?eventId=$event&limit=200"
+path=$gateway$unchanged
 bytes=$(ask "$path" | wc -c)
 tag=$(ask -D - -o /dev/null "$path" | tr -d '\r' | sed -n 's/^etag: //Ip')
 say "graph of $event: $most edges, $bytes bytes"
+
+# asked PATH HEADER...: requests a second that 32 connections get, after a line with percentiles on stderr.
+asked() {
+    local path=$1 out
+    shift
+    out=$(wrk -t2 -c32 -d"${ASK_SECONDS:-8}s" --latency -H "$authorization" "$@" "$path")
+    awk '/ (50|99)%/ { printf "  p%s %s", $1, $2 } /Non-2xx|Socket/ { printf "  %s", $0 } /Requests\/sec/ { print "  " $2 " requests/s" }' \
+        <<<"$out" >&2
+    awk '/Requests\/sec/ { print $2 }' <<<"$out"
+}
 for round in 1 2 3; do
-    printf 'round %s, unchanged (304): ' "$round"
-    wrk -t2 -c32 -d8s --latency -H "$authorization" -H "If-None-Match: $tag" "$path" |
-        awk '/ (50|99)%/ { printf "p%s %s  ", $1, $2 } /Non-2xx|Socket/ { printf "%s  ", $0 } /Requests\/sec/ { print $2 " requests/s" }'
-    printf 'round %s, whole (200): ' "$round"
-    wrk -t2 -c32 -d8s --latency -H "$authorization" "$path" |
-        awk '/ (50|99)%/ { printf "p%s %s  ", $1, $2 } /Non-2xx|Socket/ { printf "%s  ", $0 } /Requests\/sec/ { print $2 " requests/s" }'
+    say "round $round, unchanged (304), then whole (200)"
+    asked "$path" -H "If-None-Match: $tag" >/dev/null
+    asked "$path" >/dev/null
 done
+
+# A gateway more on the same system, which keeps another part of what it does in audit_log.
+start_gateway() {
+    (
+        export AUDIT_LEVEL=$1 GATEWAY_PORT=$2 GATEWAY_METRICS_PORT=$3 GRAPH_BUILDER_PORT=18081 ANOMALY_PROPAGATION_PORT=18082
+        export RATE_LIMITER_TOKENS=1000000 RATE_LIMITER_REFILL_RATE=1000000
+        # shellcheck disable=SC2034
+        data=$folder
+        DATABASE_URL=$(jq -r .databaseUrl "$folder/connection.json")
+        export DATABASE_URL
+        # shellcheck source=scripts/lib/services.sh
+        source scripts/lib/services.sh
+        with_settings gateway "$load/gateway" serve
+    ) >"$folder/gateway-$1.log" 2>&1 &
+    beside+=($!)
+    # shellcheck disable=SC2317
+    is_up() { curl -fs --cacert "$folder/tls/ca.pem" -o /dev/null "https://localhost:$1/readyz"; }
+    wait_until 30 is_up "$2" || die "the gateway with AUDIT_LEVEL=$1 does not start: $(tail -n 3 "$folder/gateway-$1.log")"
+}
+start_gateway OFF 18444 19444
+start_gateway ALL 18445 19445
+off=() all=()
+for round in 1 2 3 4 5; do
+    say "round $round, audit log OFF, then ALL"
+    off+=("$(asked "https://localhost:18444$unchanged" -H "If-None-Match: $tag")")
+    all+=("$(asked "https://localhost:18445$unchanged" -H "If-None-Match: $tag")")
+done
+middle() { printf '%s\n' "$@" | sort -n | sed -n 3p; }
+say "audit log: $(middle "${off[@]}") requests/s without, $(middle "${all[@]}") with every request kept, ratio $(
+    awk "BEGIN { printf \"%.2f\", $(middle "${all[@]}") / $(middle "${off[@]}") }")"
+
 "$load/Load" --connection "$folder/connection.json" --rate "${RATE:-5000}" --seconds "${SECONDS_EACH:-600}" ${OUT:+--out "$OUT"}

@@ -9,6 +9,7 @@ enum BenchmarksCommand {
         PathPeerBenchmark.benchmark,
         DecisionBenchmarks.benchmark, DetectorBenchmarks.benchmark, AllocationBenchmarks.benchmark,
         StatementBenchmarks.benchmark, FleetBenchmark.benchmark, IngestBenchmark.benchmark,
+        DeadlineBenchmark.benchmark,
     ]
 
     static func main() throws {

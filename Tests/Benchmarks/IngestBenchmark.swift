@@ -16,16 +16,13 @@ enum IngestBenchmark {
     static let nodes = 500
 
     static func run() throws -> [Measurement] {
-        let environment = ProcessInfo.processInfo.environment
-        guard let path = environment["UNDERCURRENT_CONNECTION"], let secret = environment["UNDERCURRENT_CALLER_SECRET"]
-        else {
+        guard let system = try RunningSystem.ofEnvironment() else {
             print("ingest: NOT RUN, it needs a running system: use `make bench`")
             return []
         }
         print(
             "ingest: \(Self.rounds) rounds of \(Self.batches) x \(Self.rowsPerBatch) observations of \(Self.nodes) nodes, "
                 + "\(Self.inFlight) requests in flight, NDJSON, float64, values seeded by their place")
-        let system = try RunningSystem(connectionFile: path, secretFile: secret)
         return try BlockingTask.run { try await Self.measure(system) }
     }
 

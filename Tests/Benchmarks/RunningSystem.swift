@@ -27,7 +27,7 @@ struct RunningSystem: Sendable {
 
     private let gatewayURL: String
     private let directURL: String
-    private let databaseURL: String
+    let databaseURL: String
     private let apiKey: String
     private let secret: SymmetricKey
     private let http: HTTPClient
@@ -49,6 +49,25 @@ struct RunningSystem: Sendable {
         tls.trustRoots = .file(connection.caFile)
         configuration.tlsConfiguration = tls
         self.http = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+    }
+
+    /// The system that scripts/bench.sh has started; nil when it has not.
+    static func ofEnvironment() throws -> RunningSystem? {
+        let environment = ProcessInfo.processInfo.environment
+        guard let path = environment["UNDERCURRENT_CONNECTION"], let secret = environment["UNDERCURRENT_CALLER_SECRET"]
+        else { return nil }
+        return try RunningSystem(connectionFile: path, secretFile: secret)
+    }
+
+    /// Asks through the gateway.
+    /// - Parameter timeout: what the request is given, and a second more to be told of it.
+    func status(_ path: String, timeout: Duration) async throws -> Int {
+        var request = HTTPClientRequest(url: self.gatewayURL + path)
+        request.headers.add(name: "X-API-Key", value: self.apiKey)
+        request.headers.add(name: "X-Request-Timeout-Ms", value: "\(Int(timeout / .milliseconds(1)))")
+        let response = try await self.http.execute(request, timeout: .init(timeout + .seconds(1)))
+        _ = try await response.body.collect(upTo: 1 << 20)
+        return Int(response.status.code)
     }
 
     /// Makes the partition of the load's day by one observation before it, and declares the clock.

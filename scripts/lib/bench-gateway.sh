@@ -39,6 +39,9 @@ wait_for_port() {
     wait_until 20 is_listening "$1" || die "nothing listens on port $1, see $folder"
 }
 
+# What the upstream on port 18604 answers a second, in the order of arrival; nginx holds the others back.
+service_rate=1000
+
 start_upstream() {
     mkdir -p "$folder/www/v1"
     head -c 1024 /dev/zero | tr '\0' x >"$folder/www/v1/events"
@@ -50,6 +53,8 @@ http {
   open_file_cache max=16; client_body_temp_path $folder/t1; proxy_temp_path $folder/t2; fastcgi_temp_path $folder/t3;
   uwsgi_temp_path $folder/t4; scgi_temp_path $folder/t5;
   server { listen 127.0.0.1:18600 backlog=4096; root $folder/www; }
+  limit_req_zone \$server_port zone=all:1m rate=${service_rate}r/s;
+  server { listen 127.0.0.1:18604 backlog=4096; root $folder/www; limit_req zone=all burst=100000; }
 }
 EOF
     nginx -e "$folder/upstream.log" -c "$folder/upstream.conf" &
@@ -132,18 +137,21 @@ EOF
     wait_for_port 18603
 }
 
-# start_gateway PROGRAM: with JWT, without a database: none is needed for tokens.
+# start_gateway PROGRAM [PORT METRICS_PORT UPSTREAM_PORT]: with JWT, without a database: none is needed for tokens.
+# JWKS=JWKS_URL=... names other keys than those of make_bench_secrets.
 start_gateway() {
-    DATABASE_URL="host=/nonexistent user=none dbname=none" HTTP_PORT=18601 METRICS_PORT=18605 \
-        TLS_CERTIFICATE_FILE=$folder/cert.pem TLS_KEY_FILE=$folder/key.pem CALLER_TOKEN_SECRET_FILE=$folder/secret \
-        JWKS_FILE=$folder/jwks.json JWT_ISSUER=bench JWT_AUDIENCE=undercurrent \
-        UPSTREAM_GRAPH_BUILDER=http://127.0.0.1:18600 UPSTREAM_ANOMALY_PROPAGATION=http://127.0.0.1:18600 \
+    local http=${2:-18601} upstream=${4:-18600}
+    env "${JWKS:-JWKS_FILE=$folder/jwks.json}" DATABASE_URL="host=/nonexistent user=none dbname=none" \
+        HTTP_PORT="$http" METRICS_PORT="${3:-18605}" \
+        TLS_CERTIFICATE_FILE="$folder/cert.pem" TLS_KEY_FILE="$folder/key.pem" CALLER_TOKEN_SECRET_FILE="$folder/secret" \
+        JWT_ISSUER=bench JWT_AUDIENCE=undercurrent UPSTREAM_GRAPH_BUILDER="http://127.0.0.1:$upstream" \
+        UPSTREAM_ANOMALY_PROPAGATION="http://127.0.0.1:$upstream" \
         RATE_LIMITER_TOKENS=1000000 RATE_LIMITER_REFILL_RATE=1000000 STRANGER_LIMITER_TOKENS=1000000 \
-        STRANGER_LIMITER_REFILL_RATE=1000000 LOG_FORMAT=json SHUTDOWN_DRAIN_SECONDS=0 \
-        "$1" serve >"$folder/gateway.log" 2>&1 &
+        STRANGER_LIMITER_REFILL_RATE=1000000 LOG_FORMAT=json SHUTDOWN_DRAIN_SECONDS="${SHUTDOWN_DRAIN_SECONDS:-0}" \
+        "$1" serve >>"$folder/gateway.log" 2>&1 &
     gateway_pid=$!
     pids+=("$gateway_pid")
-    wait_for_port 18601
+    wait_for_port "$http"
 }
 
 # paced NAME RATE: 32 connections that send RATE requests a second each, whatever the answers do; keeps what NAME adds to the
@@ -161,6 +169,18 @@ paced() {
         samples[added.$1.p50]+=" $(awk "BEGIN { print $p50 - $direct_p50 }")"
         samples[added.$1.p99]+=" $(awk "BEGIN { print $p99 - $direct_p99 }")"
     fi
+}
+
+# goodput NAME RATE: answers a second that come within 500 ms while RATE are asked for. A thousand connections begin one after the
+# other within two seconds, so that they do not all ask at the same moment; what is counted lies after that.
+goodput() {
+    local url=https://127.0.0.1:18606/v1/events
+    [[ $1 != direct ]] || url=http://127.0.0.1:18604/v1/events
+    rm -f "$folder/goodput.log"
+    h2load --h1 -t2 -c1000 -r 5 --rate-period 20ms -n $(($2 * (each + 2))) --rps "$(awk "BEGIN { print $2 / 1000 }")" --log-file "$folder/goodput.log" \
+        -H "$authorization" -H "X-Request-Timeout-Ms: 500" "$url" >"$folder/goodput.out"
+    sort -n "$folder/goodput.log" | awk -v each="$each" 'NR == 1 { begin = $1 + 2e6 } $1 < begin || $1 >= begin + each * 1e6 { next }
+        { asked++ } $2 == 200 && $3 <= 500000 { good++ } END { print good / each; print asked / each " asked" >"/dev/stderr" }'
 }
 
 # handshakes PORT -new|-reuse: connections a second of two clients at once, each connection with one request.

@@ -4,6 +4,8 @@
 
 system=
 folder=
+# Processes that end before it.
+beside=()
 
 # start_system [NAME=VALUE...]: no samples, and no limit on requests unless told.
 start_system() {
@@ -29,6 +31,10 @@ system_is_up() { grep -q '^==> up at' "$folder/run.log" || ! kill -0 "$system" 2
 stop_system() {
     local status=$?
     trap - EXIT
+    if ((${#beside[@]})); then
+        kill -TERM "${beside[@]}" 2>/dev/null || true
+        wait "${beside[@]}" 2>/dev/null || true
+    fi
     if [[ -n $system ]]; then
         kill -TERM "$system" 2>/dev/null || true
         wait "$system" 2>/dev/null || true
