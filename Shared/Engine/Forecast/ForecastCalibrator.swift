@@ -18,16 +18,19 @@ public struct ForecastCalibrator: Sendable, Hashable, Codable {
 
     /// |error| / sd(source) of past moves, oldest first, at most `memory`.
     public private(set) var ratios: [Double]
-    /// The share of misses aimed at next; may leave 0 ... 1, the quantile is then the largest or the smallest error.
-    public private(set) var miss: Double
+    /// Scored forecasts that had an interval, ever, and how many of these missed: counted, so that what was read back from storage
+    /// goes on to the last digit as what never stopped.
+    private var intervals: Int
+    private var misses: Int
     /// Horizon of the pair's newest forecast; no other is made before.
     public var pendingUntil: Timestamp?
 
-    public init() {
-        self.ratios = []
-        self.miss = Self.missTarget
-        self.pendingUntil = nil
+    /// The share of misses aimed at next; may leave 0 ... 1, the quantile is then the largest or the smallest error.
+    public var miss: Double {
+        Self.missTarget + Self.step * (Self.missTarget * Double(self.intervals) - Double(self.misses))
     }
+
+    public init() { self.init(ratios: [], intervals: 0, misses: 0, pendingUntil: nil) }
 
     /// What a pair's stored forecasts taught, as ``learn(_:outcome:)`` would have left it.
     ///
@@ -36,7 +39,8 @@ public struct ForecastCalibrator: Sendable, Hashable, Codable {
     ///   - intervals: how many scored forecasts had an interval, ever, and how many of these missed.
     public init(ratios: [Double], intervals: Int, misses: Int, pendingUntil: Timestamp?) {
         self.ratios = Array(ratios.suffix(Self.memory))
-        self.miss = Self.missTarget + Self.step * (Self.missTarget * Double(intervals) - Double(misses))
+        self.intervals = intervals
+        self.misses = misses
         self.pendingUntil = pendingUntil
     }
 
@@ -56,7 +60,8 @@ public struct ForecastCalibrator: Sendable, Hashable, Codable {
         guard outcome.isFinite, forecast.sourceSd > 0 else { return }
         let score = ForecastScore(forecast, outcome: outcome, baseRate: nil)
         if let covered = score.covered {
-            self.miss += Self.step * (Self.missTarget - (covered ? 0 : 1))
+            self.intervals += 1
+            if !covered { self.misses += 1 }
         }
         self.ratios.append(abs(outcome - forecast.expectedChange) / forecast.sourceSd)
         if self.ratios.count > Self.memory { self.ratios.removeFirst(self.ratios.count - Self.memory) }

@@ -41,7 +41,9 @@ extension ProcessTests {
 
         @Test(
             "the database's clock and then that of the whole machine jump by an hour and back: order is kept, one owner at a time",
-            .enabled(if: isPossible, "needs the package faketime"), .timeLimit(.minutes(8)))
+            .enabled(if: isPossible, "needs the package faketime"),
+            .enabled(if: ChaosSettings.isInFull, "takes minutes: make test-faults"),
+            .timeLimit(.minutes(8)))
         func jumps() async throws {
             let (databaseClock, serviceClock) = (try FakeClock(), try FakeClock())
             defer {

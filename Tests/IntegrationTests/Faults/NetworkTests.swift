@@ -14,7 +14,9 @@ extension ProcessTests {
 
         @Test(
             "a replica that is cut off one way or both ways, or loses packets, gives its shards up, and nothing is doubled",
-            .enabled(if: ServerNetwork.isPossible, "needs root, ip and iptables"), .timeLimit(.minutes(10)))
+            .enabled(if: ServerNetwork.isPossible, "needs root, ip and iptables"),
+            .enabled(if: ChaosSettings.isInFull, "takes minutes: make test-faults"),
+            .timeLimit(.minutes(10)))
         func cuts() async throws {
             let network = try ServerNetwork()
             defer { network.remove() }
@@ -28,10 +30,9 @@ extension ProcessTests {
                 ServerNetwork.Trouble.silent(network.second, toServer: true),
                 ServerNetwork.Trouble.silent(network.second, toServer: false)
             )
-            let rounds: [(name: String, troubles: [ServerNetwork.Trouble])] =
-                ChaosSettings.isInFull
-                ? [("to the server", [to]), ("from the server", [from]), ("both ways", [to, from])]
-                : [("both ways", [to, from])]
+            let rounds: [(name: String, troubles: [ServerNetwork.Trouble])] = [
+                ("to the server", [to]), ("from the server", [from]), ("both ways", [to, from]),
+            ]
             try await Self.survive(server, batches: 60 + 90 * rounds.count) { options in
                 for (name, address) in zip(Self.replicas, [network.first, network.second]) {
                     options.settingsOf[name] = [
@@ -52,7 +53,7 @@ extension ProcessTests {
                 }
                 try await Self.shareShards(stack, evidence)
                 try network.set([.lossy(0.05)])
-                try await Task.sleep(for: .seconds(ChaosSettings.isInFull ? 15 : 5))
+                try await Task.sleep(for: .seconds(15))
                 try network.set([])
             }
         }

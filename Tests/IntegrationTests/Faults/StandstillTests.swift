@@ -65,7 +65,7 @@ extension ProcessTests {
 
         @Test(
             "PostgreSQL stands still: writes are 503 with retryAfter, graphs in memory are served and say stale, memory is bounded, all goes on by itself",
-            .timeLimit(.minutes(6)))
+            .enabled(if: ChaosSettings.isInFull, "takes minutes: make test-faults"), .timeLimit(.minutes(6)))
         func paused() async throws {
             let plan = Self.plan
             let expected = try await ChaosRun.undisturbed(plan)
