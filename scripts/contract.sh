@@ -19,8 +19,9 @@ start_system UNDERCURRENT_BIN="${UNDERCURRENT_BIN:-}" STRANGER_LIMITER_TOKENS=10
 bin=${UNDERCURRENT_BIN:-$(swift build -c release --show-bin-path)}
 DATABASE_URL=$(sed -n 's/.*"databaseUrl": "\(.*\)",/\1/p' "$folder/connection.json")
 key=$(env -u UNDERCURRENT_BIN DATABASE_URL="$DATABASE_URL" "$bin/gateway" keys create --caller contract --scopes ingest,read,configure,admin)
-# A schema cannot say what a line of NDJSON is, nor how fields depend on each other (two nodes must differ).
-for operation in "POST /v1/observations" "POST /v1/propagation" "POST /v1/root-causes" "PUT /v1/domains/{id}" "PUT /v1/topology"; do
+# A schema cannot say what a line of NDJSON is, nor how fields depend on each other (two nodes must differ, one kind of chaos needs a layer).
+for operation in "POST /v1/observations" "POST /v1/propagation" "POST /v1/root-causes" "PUT /v1/domains/{id}" "PUT /v1/topology" \
+    "POST /v1/chaos"; do
     printf '[[operations]]\ninclude-name = "%s"\nchecks.positive_data_acceptance.enabled = false\n\n' "$operation"
 done >"$folder/schemathesis.toml"
 # A writer of its own for NDJSON. And a deadline of a millisecond is allowed and missed, as it should be: not what is asked here.
