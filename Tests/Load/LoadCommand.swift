@@ -120,7 +120,7 @@ struct LoadCommand: AsyncParsableCommand {
         }
         let bound = handlers
         let start = NIODeadline.now() + .seconds(1)
-        let next = NIOLoopBoundBox(0, eventLoop: loop)
+        let next = NIOLoopBoundBox.makeBoxSendingValue(0, eventLoop: loop)
         let over = loop.makePromise(of: Void.self)
         // What is due is handed out every millisecond; then the last answers are waited for.
         let grace = TimeAmount.seconds(30)
