@@ -83,9 +83,10 @@ struct LoadCommand: AsyncParsableCommand {
         do {
             let body = try await get("/v1/events?limit=100").body.collect(upTo: 1 << 20)
             for item in try JSONDecoder().decode(Page.self, from: body).items where events.count < 8 {
-                let answer = try await get("/v1/correlation-graph?eventId=\(item.id)")
+                let event = WarmEvent(name: item.id, tag: "")
+                let answer = try await get("/v1/correlation-graph?eventId=\(event.id)")
                 if answer.status == .ok, let tag = answer.headers.first(name: "etag") {
-                    events.append(WarmEvent(id: item.id, tag: tag))
+                    events.append(WarmEvent(name: item.id, tag: tag))
                 }
                 _ = try await answer.body.collect(upTo: 16 << 20)
             }

@@ -17,8 +17,14 @@ struct LoadRequest: Sendable {
 
 /// An event with a graph, and the tag under which it was read last.
 struct WarmEvent: Sendable {
+    /// As it stands in a path or a query: names may hold anything.
     let id: String
     let tag: String
+
+    init(name: String, tag: String) {
+        self.id = name.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? name
+        self.tag = tag
+    }
 }
 
 /// Which request comes when: the same mix for everyone, in an order that a seed decides, at times that no answer changes.
