@@ -1,19 +1,13 @@
 #!/usr/bin/env bash
 # Destroys and restores a private server, twice: from a dump, and from a base backup with the archived log. Compares counts and
 # graph ids with what there was, and says how long each took and what was lost. Touches nothing outside a folder of its own.
-# CONFIGURATION=debug uses debug builds that are there; RECORDING=FILE replays another
-# recording.
+# UNDERCURRENT_BIN=.build/debug uses debug builds that are there; RECORDING=FILE replays another recording.
 set -euo pipefail
 # shellcheck source=scripts/lib/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 cd "$root"
-configuration=${CONFIGURATION:-release}
 install_packages
-if [[ $configuration == release ]]; then
-    need_swift
-    for product in "${products[@]}"; do swift build -c release --product "$product" --quiet || die "the build of $product failed"; done
-fi
-bin=$root/.build/$configuration
+build_services
 
 folder=$(mktemp -d /var/tmp/undercurrent-drill.XXXXXX)
 chmod 0755 "$folder"

@@ -33,14 +33,7 @@ exec 9>"$data/lock"
 flock -n 9 || die "another run uses $data; stop it first, or set UNDERCURRENT_DATA to another folder"
 check_ports
 
-bin=${UNDERCURRENT_BIN:-}
-if [[ -z $bin ]]; then
-    say "building (release)"
-    for product in "${products[@]}"; do
-        swift build -c release --product "$product" --quiet || die "the build of $product failed"
-    done
-    bin=$(swift build -c release --show-bin-path)
-fi
+build_services
 
 trap stop_all EXIT
 trap 'exit 130' INT

@@ -12,14 +12,8 @@ need_swift
 say "installing the checkers"
 python=$(python_with kubernetes -r Tests/Kubernetes/requirements.txt) || die "the checkers cannot be installed"
 tools=$(dirname "$python")
-BINARIES=${UNDERCURRENT_BIN:-}
-if [[ -z $BINARIES ]]; then
-    say "building (release)"
-    for product in "${products[@]}"; do
-        swift build -c release --product "$product" --quiet || die "the build of $product failed"
-    done
-    BINARIES=$(swift build -c release --show-bin-path)
-fi
+build_services
+BINARIES=$bin
 export BINARIES PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$root/scripts/kubernetes:$root/Tests/Kubernetes
 
 logs=.build/test-k8s

@@ -63,44 +63,25 @@ struct KeysCommand: AsyncParsableCommand {
 
         @Option(help: "table or json") var output = OutputFormat.table
 
-        /// A key as programs read it.
-        struct Item: Encodable {
-            var id: String
-            var caller: String
-            var scopes: [String]
-            var createdAt: Timestamp
-            var expiresAt: Timestamp?
-            var revokedAt: Timestamp?
-
-            init(_ key: APIKeyRecord) {
-                self.id = key.id
-                self.caller = key.caller
-                self.scopes = key.scopes.map(\.rawValue).sorted()
-                self.createdAt = key.createdAt
-                self.expiresAt = key.expiresAt
-                self.revokedAt = key.revokedAt
-            }
-
-            var line: String {
-                let state =
-                    self.revokedAt.map { "revoked \($0.rfc3339)" } ?? self.expiresAt.map { "expires \($0.rfc3339)" }
-                    ?? "valid"
-                return
-                    "\(self.id)  \(self.caller)  \(self.scopes.joined(separator: ","))  made \(self.createdAt.rfc3339)  \(state)"
-            }
+        private static func line(_ key: APIKeyRecord) -> String {
+            let state =
+                key.revokedAt.map { "revoked \($0.rfc3339)" } ?? key.expiresAt.map { "expires \($0.rfc3339)" }
+                ?? "valid"
+            let scopes = key.scopes.map(\.rawValue).sorted().joined(separator: ",")
+            return "\(key.id)  \(key.caller)  \(scopes)  made \(key.createdAt.rfc3339)  \(state)"
         }
 
         func run() async throws {
             try await KeysCommand.withStore { store in
-                var items: [Item] = []
+                var items: [APIKeyRoutes.Item] = []
                 var after = ""
                 while true {
                     let page = try await store.list(after: after)
                     // A table is shown as it comes; a document is one.
                     if self.output == .json {
-                        items += page.map(Item.init)
+                        items += page.map { APIKeyRoutes.Item($0) }
                     } else {
-                        for key in page { print(Item(key).line) }
+                        for key in page { print(Self.line(key)) }
                     }
                     guard page.count == APIKeyStore.listLimit, let last = page.last else { break }
                     after = last.id

@@ -53,6 +53,19 @@ need_swift() {
     command -v swift >/dev/null || die "there is no swift on the PATH: install Swift 6.3 from https://swift.org/install"
 }
 
+# build_services: sets bin to the folder of the three programs, built in release unless UNDERCURRENT_BIN names one.
+build_services() {
+    local product
+    bin=${UNDERCURRENT_BIN:-}
+    [[ -z $bin ]] || return 0
+    need_swift
+    say "building (release)"
+    for product in "${products[@]}"; do
+        swift build -c release --product "$product" --quiet || die "the build of $product failed"
+    done
+    bin=$(swift build -c release --show-bin-path)
+}
+
 # wait_until SECONDS COMMAND...: tries the command five times a second.
 wait_until() {
     local deadline=$((SECONDS + $1))

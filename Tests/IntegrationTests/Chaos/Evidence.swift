@@ -178,3 +178,22 @@ struct Evidence {
         }
     }
 }
+
+extension Evidence {
+    /// Holds after trouble with the owners of shards: everything acknowledged is there once, every evaluation and graph is as without
+    /// trouble, and each was written by whoever owned its shard then. Needs ``watchWriters()`` from before the trouble.
+    func expectAsUndisturbed(
+        _ expected: ChaosRun.Outcome, _ delivery: Delivery, sourceLocation: SourceLocation = #_sourceLocation
+    ) async throws {
+        #expect(
+            delivery.tally.violations.isEmpty, "\(delivery.tally.violations.prefix(5))", sourceLocation: sourceLocation)
+        #expect(try await self.settled(seconds: 180) == expected.graphs, sourceLocation: sourceLocation)
+        #expect(
+            try await self.difference() == Difference(missing: 0, unexpected: 0, logged: Int64(self.plan.rows)),
+            sourceLocation: sourceLocation)
+        #expect(try await self.evaluations() == expected.evaluations, sourceLocation: sourceLocation)
+        let writers = try await self.writers()
+        #expect(
+            writers == Writers(noted: writers.noted, foreign: 0, repeated: 0), sourceLocation: sourceLocation)
+    }
+}
