@@ -68,7 +68,7 @@ enum AnomalyPropagation: ServiceDefinition {
             listener: try PostgresListener(
                 configuration: host.database.configuration, channels: [FindingsWorker.channel], logger: host.logger),
             metrics: metrics, logger: host.logger, pollInterval: host.settings.milliseconds("WORKER_POLL_MS"))
-        return ServiceAssembly(services: [worker], routes: all)
+        return ServiceAssembly(services: [AfterMigration(worker, on: host)], routes: all)
     }
 
     /// How long the database may work for a question of each kind.

@@ -141,6 +141,7 @@ enum GraphBuilder: ServiceDefinition {
             DomainRoutes(pool: pool, engine: engine, counts: ObservationCounts(pool: pool)).add(to: router)
             ChaosRoutes(control: chaos).add(to: router)
         }
-        return ServiceAssembly(services: [memory, upkeep, keeper, service, retention], routes: routes)
+        let afterMigration = ([keeper, service, retention] as [any Service]).map { AfterMigration($0, on: host) }
+        return ServiceAssembly(services: [memory, upkeep] + afterMigration, routes: routes)
     }
 }

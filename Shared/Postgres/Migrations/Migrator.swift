@@ -4,14 +4,25 @@ import Logging
 ///
 /// Each migration is one transaction, recorded in `schema_migrations` with a checksum. An applied migration that has been
 /// edited stops the start; so does a database that is newer than the program.
+///
+/// Whoever comes while a migration waits for a table waits behind it, so it waits for a moment only, lets everybody pass and
+/// begins again.
 public struct Migrator: Sendable {
     private let migrations: [Migration]
     private let logger: Logger
-    /// Longest wait for a table lock, so that a migration never queues behind a long query with everyone else behind it.
-    private static let lockTimeout = "10s"
+    private let patience: Duration
+    /// Longest wait for a table lock: less than the 50 ms a reader has by default.
+    private static let lockTimeout = "25ms"
+    /// Between two attempts.
+    private static let pause = Duration.milliseconds(200)...Duration.milliseconds(600)
 
-    public init(migrations: [Migration] = Migration.all, logger: Logger = Logger(label: "migrations")) {
+    /// - Parameter patience: how long one migration is begun again when it does not get its locks.
+    public init(
+        migrations: [Migration] = Migration.all, patience: Duration = .seconds(90),
+        logger: Logger = Logger(label: "migrations")
+    ) {
         self.migrations = migrations
+        self.patience = patience
         self.logger = logger
     }
 
@@ -36,7 +47,7 @@ public struct Migrator: Sendable {
     public func migrate(on connection: PostgresConnection) async throws -> [Int] {
         try await self.createTable(on: connection)
         var applied: [Int] = []
-        for migration in self.migrations where try await self.apply(migration, on: connection) {
+        for migration in self.migrations where try await self.applyPatiently(migration, on: connection) {
             applied.append(migration.number)
         }
         try await self.check(connection)
@@ -62,6 +73,29 @@ public struct Migrator: Sendable {
                     checksum bigint NOT NULL,
                     applied_at timestamptz NOT NULL DEFAULT now())
                 """)
+        }
+    }
+
+    /// Begins again, whole, where others held what it needs; what it had done is undone then, so nobody waits for it meanwhile.
+    private func applyPatiently(_ migration: Migration, on connection: PostgresConnection) async throws -> Bool {
+        let deadline = ContinuousClock.now + self.patience
+        var attempts = 0
+        while true {
+            do {
+                return try await self.apply(migration, on: connection)
+            } catch let error as PostgresError
+                where [.lockNotAvailable, .deadlock].contains(error.code) && ContinuousClock.now < deadline
+            {
+                attempts += 1
+                if attempts == 1 {
+                    self.logger.notice(
+                        "a table is in use, beginning again until it is free",
+                        metadata: ["number": "\(migration.number)", "patience": "\(self.patience)"])
+                }
+                let share = Double.random(in: 0...1)
+                try await Task.sleep(
+                    for: Self.pause.lowerBound + (Self.pause.upperBound - Self.pause.lowerBound) * share)
+            }
         }
     }
 

@@ -51,6 +51,7 @@ public struct ServiceHost: Sendable {
     public let database: PostgresPool
     /// The bound address of the plain listener, known once it listens.
     public let listener: ListenerAddress
+    let schema: SchemaCheck
 
     public init(
         settings: ServiceSettings, logger: Logger, metrics: MetricsRegistry, tracer: TraceRecorder,
@@ -64,6 +65,7 @@ public struct ServiceHost: Sendable {
         self.health = health
         self.database = database
         self.listener = listener
+        self.schema = SchemaCheck(database: database)
     }
 }
 

@@ -41,12 +41,12 @@ public struct ServiceRunner<Definition: ServiceDefinition>: Sendable {
         let health = HealthMonitor(service: Definition.name, version: BuildVersion.version) {
             try await database.ping()
         }
-        health.add(SchemaCheck(database: database).check)
         let live = LiveSettings(
             self.settings, reloadable: Setting.sharedReloadable.union(Definition.reloadableSettings))
         let host = ServiceHost(
             settings: self.settings, logger: logger, metrics: registry, tracer: tracer, health: health,
             database: database, listener: ListenerAddress(), live: live)
+        health.add(host.schema.check)
         let assembly = try await Definition.assemble(host)
 
         var services: [any Service] = []
