@@ -7,6 +7,8 @@ import Testing
 
 extension ProcessTests {
     /// The same findings, turned into anomalies and forecasts twice: in peace, and by programs that are killed all the time.
+    ///
+    /// Seen to fail: with positions saved in a transaction of their own before the rows.
     @Suite("Chaos: kills during scoring", .serialized)
     struct ScoringKills {
         /// Two events whose nodes follow one another a bucket later, with jumps, and with a while in which they do not.
@@ -78,6 +80,15 @@ extension ProcessTests {
                     """)
                 return try #require(rows.first).decode((Int, Int).self)
             }
+        }
+
+        /// What one transaction writes, so that a kill may come before, between and behind.
+        private static let places = ["forecasts", "anomalies", "reader_positions"]
+
+        private static func killProgram(_ stack: Stack) async throws {
+            let program = try stack.program("anomaly-propagation")
+            program.signal(SIGKILL)
+            _ = try await program.waitForExit(seconds: 10)
         }
 
         private static func finish(_ stack: Stack) async throws {
@@ -160,25 +171,29 @@ extension ProcessTests {
             // Small rounds, so that there is something to hit.
             try await Self.withCopy(of: template, server, settings: ["WORKER_BATCH": "2"]) { stack in
                 var numbers = ChaosNumbers(seed: ChaosSettings.seed)
-                var hits = 0
+                let evidence = Evidence(stack: stack, plan: .usual)
+                let point = try await HoldPoint.install(evidence, tables: Self.places)
+                var (hits, held) = (0, 0)
                 for number in 0..<kills {
-                    try await Task.sleep(for: .milliseconds(Int.random(in: 20...250, using: &numbers)))
-                    let open = try await Self.open(stack)
-                    if open.shards + open.forecasts > 0 { hits += 1 }
-                    if number % 4 == 3 {
-                        try await server.crash()
-                    } else {
-                        let program = try stack.program("anomaly-propagation")
-                        program.signal(SIGKILL)
-                        _ = try await program.waitForExit(seconds: 10)
-                        try stack.startService("anomaly-propagation")
-                        // The worker begins before anybody is let in.
-                        try await stack.waitUntilReady("anomaly-propagation")
+                    let kill = {
+                        if number % 4 == 2 { try await server.crash() } else { try await Self.killProgram(stack) }
                     }
+                    let place = Self.places[number / 2 % Self.places.count]
+                    if number % 2 == 0, try await point.whileHeld(place, seconds: 4, kill: kill) {
+                        held += 1
+                    } else {
+                        try await Task.sleep(for: .milliseconds(Int.random(in: 20...250, using: &numbers)))
+                        let open = try await Self.open(stack)
+                        if open.shards + open.forecasts > 0 { hits += 1 }
+                        try await kill()
+                    }
+                    if number % 4 != 2 { try stack.startService("anomaly-propagation") }
+                    // The worker begins before anybody is let in.
+                    try await stack.waitUntilReady("anomaly-propagation")
                 }
                 try await Self.finish(stack)
                 let found = try await Self.results(stack)
-                #expect(hits > 0, "everything was scored before the first kill")
+                #expect(held > 0 && held + hits > 1, "\(held) kills between rows and positions, \(hits) while scoring")
                 #expect(
                     found == expected,
                     """
@@ -190,7 +205,7 @@ extension ProcessTests {
                     \(expected.forecasts.subtracting(found.forecasts).sorted().prefix(2))
                     """)
                 print(
-                    "\(kills) kills, \(hits) of them while scoring; \(found.anomalies.count) anomalies, \(found.forecasts.count) forecasts"
+                    "\(kills) kills, \(held) of them in the middle of a transaction, \(hits) at any moment of scoring; \(found.anomalies.count) anomalies, \(found.forecasts.count) forecasts"
                 )
             }
         }
