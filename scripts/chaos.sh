@@ -8,7 +8,7 @@ cd "$root"
 export CHAOS_BUILDER_KILLS=${CHAOS_BUILDER_KILLS:-100} CHAOS_SERVER_KILLS=${CHAOS_SERVER_KILLS:-20}
 export CHAOS_SNAPSHOT_KILLS=${CHAOS_SNAPSHOT_KILLS:-40} CHAOS_SCORING_KILLS=${CHAOS_SCORING_KILLS:-40}
 export CHAOS_PAUSE_SECONDS=${CHAOS_PAUSE_SECONDS:-30} FAULTS_IN_FULL=1 CHAOS_JOINS=${CHAOS_JOINS:-10} CHAOS_HOLD_SECONDS=${CHAOS_HOLD_SECONDS:-65} CHAOS_SEED=${CHAOS_SEED:-1}
-install_packages faketime iproute2 iptables
+install_packages iproute2 iptables
 need_swift
 say "building tests"
 swift build --build-tests --quiet || die "the build of the tests failed"

@@ -11,7 +11,7 @@ export CHAOS_SNAPSHOT_KILLS=${CHAOS_SNAPSHOT_KILLS:-12} CHAOS_SCORING_KILLS=${CH
 export CHAOS_PAUSE_SECONDS=${CHAOS_PAUSE_SECONDS:-30} CHAOS_JOINS=${CHAOS_JOINS:-4} CHAOS_HOLD_SECONDS=${CHAOS_HOLD_SECONDS:-20} CHAOS_SEED=${CHAOS_SEED:-1}
 # Tests that take minutes and are no part of `make test`.
 export FAULTS_IN_FULL=1
-install_packages faketime iproute2 iptables
+install_packages iproute2 iptables
 need_swift
 say "building tests"
 swift build --build-tests --quiet || die "the build of the tests failed"

@@ -10,7 +10,7 @@ cd "$root"
 allowed=scripts/not-run-allowed.tsv
 
 # A pooler to go through; it must not start a service of its own.
-install_packages pgbouncer faketime iproute2 iptables
+install_packages pgbouncer iproute2 iptables
 need_swift
 say "building tests"
 swift build --build-tests --quiet || die "the build of the tests failed"

@@ -10,38 +10,45 @@ extension ProcessTests {
     /// holder's side and by one clock, the database's, on the other; the order of data is that of their own times.
     @Suite("Faults: clocks that jump", .serialized)
     struct ClockTrouble {
-        private static let library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
         private static let replicas = ["graph-builder", "graph-builder-2"]
-        static let isPossible = FileManager.default.isReadableFile(atPath: Self.library)
 
-        /// Clocks of the programs that were started with ``environment``: an offset in a file they look at again and again.
+        /// The wall clock of the programs that were started with ``environment``: a step in a file that their memory shows.
         private struct FakeClock {
-            let file: String
+            private let file: String
+            private let library: String
 
             init() throws {
-                self.file = "/tmp/undercurrent-clock-\(UUID().uuidString)"
+                let name = "/tmp/undercurrent-clock-\(UUID().uuidString)"
+                (self.file, self.library) = (name, name + ".so")
+                let source = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+                    .deletingLastPathComponent().appending(path: "ClockStep/clock_step.c").path
+                // Comes with Swift.
+                try ChildProgram.run(
+                    ["/usr/bin/env", "clang", "-O1", "-shared", "-fPIC", "-o", self.library, source])
                 try self.set(hours: 0)
-                chmod(self.file, 0o644)
+                for path in [self.file, self.library] { chmod(path, 0o644) }
             }
 
+            /// Written over in one piece: what is mapped must stay the same file.
             func set(hours: Int) throws {
-                try "\(hours < 0 ? "-" : "+")\(abs(hours))h\n".write(
-                    toFile: self.file, atomically: false, encoding: .utf8)
+                let file = open(self.file, O_WRONLY | O_CREAT | O_CLOEXEC, 0o644)
+                defer { close(file) }
+                var seconds = Int64(hours) * 3_600
+                guard file >= 0, pwrite(file, &seconds, MemoryLayout<Int64>.size, 0) == MemoryLayout<Int64>.size else {
+                    throw RunningProgram.Failure(description: "\(self.file) cannot be written: errno \(errno)")
+                }
             }
 
-            var environment: [String: String] {
-                [
-                    "LD_PRELOAD": ClockTrouble.library, "FAKETIME_TIMESTAMP_FILE": self.file, "FAKETIME_NO_CACHE": "1",
-                    "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_RESET": "1",
-                ]
-            }
+            var environment: [String: String] { ["LD_PRELOAD": self.library, "CLOCK_STEP_FILE": self.file] }
 
-            func remove() { unlink(self.file) }
+            func remove() {
+                unlink(self.file)
+                unlink(self.library)
+            }
         }
 
         @Test(
             "the database's clock and then that of the whole machine jump by an hour and back: order is kept, one owner at a time",
-            .enabled(if: isPossible, "needs the package faketime"),
             .enabled(if: ChaosSettings.isInFull, "takes minutes: make test-faults"),
             .timeLimit(.minutes(8)))
         func jumps() async throws {
@@ -59,7 +66,6 @@ extension ProcessTests {
             let plan = ObservationPlan(batches: 160, latenessMs: 120_000)
             let expected = try await ChaosRun.undisturbed(plan)
             try await ChaosRun.withStack(plan, replicas: Self.replicas, server: server) { options in
-                // Under the library programs see no arguments; without any they serve.
                 options.environment = serviceClock.environment
             } _: { stack in
                 let evidence = Evidence(stack: stack, plan: plan)
