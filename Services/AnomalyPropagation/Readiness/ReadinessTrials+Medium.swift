@@ -22,25 +22,27 @@ extension ReadinessTrials {
 
     func gracefulDegradation() async throws -> ReadinessFinding {
         let graph = try await self.graph()
-        guard var evidence = try await self.breakSomething(#"{"kind":"allLayers","seconds":3}"#) else {
+        guard var evidence = try await self.breakSomething(#"{"kind":"allLayers","seconds":6}"#) else {
             return Self.refused
         }
-        let said = await self.probe.until(seconds: 10) {
+        var (health, isReady): (String?, Int) = (nil, 0)
+        // In one go: the trial may be over before a busy machine gets to the next question.
+        let said = await self.probe.until(seconds: 20) {
             let answer = try await self.probe.graph(graph.event)
             let layers = SystemProbe.layers(answer)
-            return answer.status == 200 && answer.json["complete"] as? Bool == false && layers.count == 4
-                && layers.values.allSatisfy { $0.state == "failed" && !$0.reason.isEmpty }
+            guard answer.status == 200, answer.json["complete"] as? Bool == false, layers.count == 4,
+                layers.values.allSatisfy({ $0.state == "failed" && !$0.reason.isEmpty })
+            else { return false }
+            health = try await self.probe.call(.GET, "/health", key: "").json["status"] as? String
+            isReady = try await self.probe.call(.GET, "/readyz", key: "").status
+            return health == "DEGRADED" && isReady == 200
         }
-        let health = try await self.probe.call(.GET, "/health", key: "")
-        let isReady = try await self.probe.call(.GET, "/readyz", key: "").status
         let back = await self.probe.until(seconds: 75) { try await self.probe.someGraphIs(graph) }
         evidence["saidWhyAfter"] = said.map(Self.milliseconds) ?? "never"
-        evidence["health"] = health.json["status"] as? String ?? "none"
+        evidence["health"] = health ?? "not asked"
         evidence["ready"] = "\(isReady)"
         evidence["backAfter"] = back.map(Self.milliseconds) ?? "never"
-        return .judge(
-            said != nil && health.json["status"] as? String == "DEGRADED" && isReady == 200 && back != nil,
-            "graphs did not say why, or health is not DEGRADED", evidence)
+        return .judge(said != nil && back != nil, "graphs did not say why, or health is not DEGRADED", evidence)
     }
 
     func loadTest() async throws -> ReadinessFinding {
