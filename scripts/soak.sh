@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # A quarter of an hour of accelerated replay, over and over: memory of graph-builder must be flat (last quarter of the time within
-# 3 % of the second), and tables must not grow beyond what is kept. SECONDS_TO_RUN=N for another length.
+# 3 % of the second), and tables must not grow beyond what is kept: days older than OBSERVATION_RETENTION_DAYS (1) go every
+# OBSERVATION_RETENTION_INTERVAL_SECONDS (5), and with them what was concluded from them. SECONDS_TO_RUN=N for another length.
 # UNDERCURRENT_BIN=FOLDER: programs built before.
 set -euo pipefail
 # shellcheck source=scripts/lib/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 cd "$root"
 length=${SECONDS_TO_RUN:-900}
+days=${OBSERVATION_RETENTION_DAYS:-1}
 folder=$(mktemp -d /var/tmp/undercurrent-soak.XXXXXX)
 chmod 0755 "$folder"
 system=
@@ -24,7 +26,7 @@ trap leave EXIT
 trap 'exit 130' INT TERM
 metrics=19681
 EMPTY=1 UNDERCURRENT_DATA=$folder RATE_LIMITER_TOKENS=1000000 RATE_LIMITER_REFILL_RATE=1000000 \
-    OBSERVATION_RETENTION_DAYS=1 GATEWAY_PORT=18643 GATEWAY_METRICS_PORT=19643 GRAPH_BUILDER_PORT=18681 \
+    OBSERVATION_RETENTION_DAYS="$days" OBSERVATION_RETENTION_INTERVAL_SECONDS=5 GATEWAY_PORT=18643 GATEWAY_METRICS_PORT=19643 GRAPH_BUILDER_PORT=18681 \
     GRAPH_BUILDER_METRICS_PORT=$metrics ANOMALY_PROPAGATION_PORT=18682 ANOMALY_PROPAGATION_METRICS_PORT=19682 \
     scripts/run.sh >"$folder/run.log" 2>&1 &
 system=$!
@@ -61,11 +63,17 @@ day=0
     done
 ) &
 sampler=$!
+# Tables that hold data of a day or what was concluded from them, with their rows. What lives by the wall clock (ingest_log and
+# idempotency_keys a day, the audit log and minutes of performance longer) grows for longer than this lasts, and is only told.
+bounded=(observations evaluations findings node_scores event_scores multi_layer_correlations anomalies forecasts graph_history)
+counts() { sql "SELECT concat_ws(' '$(printf ", (SELECT count(*) FROM %s)" "$@"))"; }
+: >"$folder/tables"
 while ((SECONDS - began < length)); do
     make_day "$day"
     "$bin/graph-builder" replay --connection "$folder/connection.json" --wait "$recording" >>"$folder/replay.log" 2>&1 ||
         die "the replay of day $day failed"
     day=$((day + 1))
+    printf '%s %s\n' "$((SECONDS - began))" "$(counts "${bounded[@]}")" >>"$folder/tables"
 done
 kill "$sampler"
 wait "$sampler" 2>/dev/null || true
@@ -79,8 +87,26 @@ awk -v length_s="$length" '
         printf "memory: second quarter %.1f MB, last quarter %.1f MB, %+.1f %%\n", second / 1e6, last / 1e6, growth
         exit growth > 3
     }' "$folder/memory" || die "memory grew"
-kept=$(sql "SELECT count(DISTINCT observed_at::date) FROM observations")
-printf 'days of observations: %s replayed, %s stored with OBSERVATION_RETENTION_DAYS=1 (looked at every hour)\n' "$day" "$kept"
+# The newest day goes on being retired behind the last replay.
+keeps_days() { (($(sql "SELECT count(DISTINCT observed_at::date) FROM observations") <= days + 1)); }
+if wait_until 60 keeps_days; then has_gone=1; else has_gone=0; fi
+printf 'days of observations: %s replayed, %s stored with OBSERVATION_RETENTION_DAYS=%s\n' "$day" \
+    "$(sql "SELECT count(DISTINCT observed_at::date) FROM observations")" "$days"
+# Rows at their most in the last quarter against the second, in which some days had gone already; random data differ by some.
+awk -v length_s="$length" -v names="${bounded[*]}" '
+    BEGIN { count = split(names, name, " ") }
+    { for (i = 1; i <= count; i++) {
+        if ($1 >= length_s / 4 && $1 < length_s / 2 && $(i + 1) > second[i]) second[i] = $(i + 1)
+        if ($1 >= length_s * 3 / 4 && $(i + 1) > last[i]) last[i] = $(i + 1) } }
+    END {
+        for (i = 1; i <= count; i++) {
+            printf "rows of %s: at most %d in the second quarter, %d in the last\n", name[i], second[i], last[i]
+            if (last[i] > 1.25 * second[i] + 200) { print "  grows"; grown = 1 }
+        }
+        exit grown
+    }' "$folder/tables" || die "tables grow beyond what is kept"
+((has_gone == 1)) || die "days beyond OBSERVATION_RETENTION_DAYS are stored"
+printf 'by the wall clock: ingest_log and idempotency_keys have %s rows (kept for a day)\n' "$(counts ingest_log idempotency_keys)"
 printf 'graphs kept by id per event: %s (at most 128)\n' \
     "$(sql 'SELECT max(count) FROM (SELECT count(*) FROM graph_history GROUP BY shard, event_id) h')"
 (($(sql 'SELECT coalesce(max(count), 0) FROM (SELECT count(*) FROM graph_history GROUP BY shard, event_id) h') <= 128)) ||

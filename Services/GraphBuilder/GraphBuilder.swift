@@ -27,7 +27,11 @@ enum GraphBuilder: ServiceDefinition {
         ),
         Setting(
             "OBSERVATION_RETENTION_DAYS", .integer(1...36_500), unit: "days", default: "400",
-            "Observations are kept this long before the newest one of their domain, in event time."),
+            "Observations, and what was concluded from them, are kept this long before the newest one of their domain, in event time."
+        ),
+        Setting(
+            "OBSERVATION_RETENTION_INTERVAL_SECONDS", .integer(1...86_400), unit: "s", default: "3600",
+            "How often what is older goes: partitions of observations, and rows that were concluded from them."),
         Setting(
             "SNAPSHOT_DIR", .text, "Folder of the snapshots that `graph-builder snapshot` makes; none: it makes none."),
         Setting(
@@ -103,7 +107,8 @@ enum GraphBuilder: ServiceDefinition {
             retention: ObservationRetention(
                 pool: pool, partitions: partitions,
                 days: Int64(settings.integer("OBSERVATION_RETENTION_DAYS")), logger: host.logger),
-            logger: host.logger, factory: host.metrics)
+            interval: settings.seconds("OBSERVATION_RETENTION_INTERVAL_SECONDS"), logger: host.logger,
+            factory: host.metrics)
         let ingest = IngestService(
             pool: pool, notifier: notifier, partitions: partitions, metrics: IngestMetrics(factory: host.metrics),
             logger: host.logger)

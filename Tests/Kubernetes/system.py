@@ -139,7 +139,7 @@ class System:
         values = {
             "HTTP_PORT": port, "METRICS_PORT": metrics_port, "DATABASE_URL_FILE": self.folder / "database",
             "CALLER_TOKEN_SECRET_FILE": self.folder / "caller", "SHUTDOWN_DRAIN_SECONDS": 1, "LOG_FORMAT": "json", "DATABASE_POOL_MAX": 6,
-            # As the chart sets it (database.queryTimeoutMs).
+            # Many replicas share few cores here; the chart sets 50 (database.queryTimeoutMs).
             "QUERY_TIMEOUT_MS": 2000,
         }
         if service == "gateway":

@@ -12,7 +12,7 @@ struct ObservationRetention: Sendable {
     struct Bounds: Sendable {
         var partitions = 32
         var rowsPerStatement = 20_000
-        var statements = 20
+        var statements = 40
         /// Log rows younger than this are kept for replicas that read slowly.
         var logSeconds: Int64 = 86_400
         /// The longest a statement may take; detaching waits for transactions that use the partition.
@@ -158,7 +158,7 @@ struct ObservationRetention: Sendable {
         }
         try await delete(RetentionStatements.purgeLog, [.int64(self.bounds.logSeconds)])
         let starts = plan.domains.keys.sorted().compactMap { name in plan.start(of: name).map { (name, $0) } }
-        for statement in RetentionStatements.purges {
+        for statement in RetentionStatements.purges + RetentionStatements.purgesOfResults {
             try await delete(statement, [.textArray(starts.map(\.0)), .timestampArray(starts.map(\.1))])
         }
         return rows

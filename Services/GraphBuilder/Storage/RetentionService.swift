@@ -6,15 +6,19 @@ import ServiceLifecycle
 struct RetentionService: Service {
     let retention: ObservationRetention
     let logger: Logger
-    /// Soon after the start, then this often.
-    var firstDelay = Duration.seconds(60)
-    var interval = Duration.seconds(3_600)
+    private let interval: Duration
+    /// Soon after the start, then every `interval`.
+    private var firstDelay: Duration { min(.seconds(60), self.interval) }
     private let partitions: Counter
     private let rows: Counter
     private let failures: Counter
 
-    init(retention: ObservationRetention, logger: Logger, factory: any MetricsFactory = MetricsSystem.factory) {
+    init(
+        retention: ObservationRetention, interval: Duration, logger: Logger,
+        factory: any MetricsFactory = MetricsSystem.factory
+    ) {
         self.retention = retention
+        self.interval = interval
         self.logger = logger
         self.partitions = Counter(label: "retention_partitions_retired_total", factory: factory)
         self.rows = Counter(label: "retention_rows_deleted_total", factory: factory)
