@@ -69,6 +69,39 @@ struct SchemaTests {
         }
     }
 
+    @Test("a migration lets others pass while its table is in use, and gives up in the end with nothing left behind")
+    func tableInUse() async throws {
+        try await TestDatabase.with { database in
+            let next = Migration(
+                number: (Migration.all.last?.number ?? 0) + 1, name: "next",
+                sql: "CREATE TABLE half_done (n int); ALTER TABLE topology ADD COLUMN note text")
+            let migrator = Migrator(migrations: Migration.all + [next], patience: .seconds(2), logger: .silent)
+            try await database.withConnection { reader in
+                try await reader.begin()
+                try await reader.query("SELECT count(*) FROM topology")
+                let outcome = Task { try await migrator.migrate(database.configuration) }
+                try await database.withConnection { other in
+                    var slowest = Duration.zero
+                    for _ in 0..<40 {
+                        let began = ContinuousClock.now
+                        try await other.query("SELECT count(*) FROM topology")
+                        slowest = max(slowest, began.duration(to: .now))
+                        try await Task.sleep(for: .milliseconds(20))
+                    }
+                    #expect(slowest < .seconds(2), "somebody waited \(slowest) behind the migration")
+                }
+                await #expect(throws: PostgresError(.lockNotAvailable, sqlState: "55P03", detail: "")) {
+                    _ = try await outcome.value
+                }
+                try await reader.commit()
+                #expect(try await migrator.pending(on: reader) == [next.number])
+                let found = try await reader.query("SELECT to_regclass('half_done') IS NOT NULL")
+                #expect(try found.column(Bool.self) == [false])
+                #expect(try await migrator.migrate(database.configuration) == [next.number])
+            }
+        }
+    }
+
     @Test("partitions are made once for each day, by racing replicas too, and never beyond the limit")
     func partitions() async throws {
         try await TestDatabase.with { database in

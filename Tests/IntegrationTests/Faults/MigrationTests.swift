@@ -11,8 +11,7 @@ extension ProcessTests {
     /// on one database while clients send and read.
     ///
     /// Seen to fail: with a `lockTimeout` of 10 s in `Migrator` reads are refused while a transaction is open; without
-    /// `AfterMigration` new programs take shards before their schema is there; with a migration that drops a column old programs
-    /// write, evaluation stands still.
+    /// `AfterMigration` new programs take shards before their schema is there.
     @Suite("Faults: a migration under load", .serialized)
     struct MigrationTrouble {
         private static let older = ["graph-builder", "anomaly-propagation"]
