@@ -65,7 +65,7 @@ day=0
 sampler=$!
 # Tables that hold data of a day or what was concluded from them, with their rows. What lives by the wall clock (ingest_log and
 # idempotency_keys a day, the audit log and minutes of performance longer) grows for longer than this lasts, and is only told.
-bounded=(observations evaluations findings node_scores event_scores multi_layer_correlations anomalies forecasts graph_history)
+bounded=(observations evaluations findings node_scores event_scores multi_layer_correlations anomalies forecasts)
 counts() { sql "SELECT concat_ws(' '$(printf ", (SELECT count(*) FROM %s)" "$@"))"; }
 : >"$folder/tables"
 while ((SECONDS - began < length)); do
@@ -78,15 +78,6 @@ done
 kill "$sampler"
 wait "$sampler" 2>/dev/null || true
 say "$day days in $((SECONDS - began)) s"
-awk -v length_s="$length" '
-    $1 >= length_s / 4 && $1 < length_s / 2 { second += $2; seconds++ }
-    $1 >= length_s * 3 / 4 { last += $2; lasts++ }
-    END {
-        if (!seconds || !lasts) { print "no samples"; exit 1 }
-        second /= seconds; last /= lasts; growth = 100 * (last - second) / second
-        printf "memory: second quarter %.1f MB, last quarter %.1f MB, %+.1f %%\n", second / 1e6, last / 1e6, growth
-        exit growth > 3
-    }' "$folder/memory" || die "memory grew"
 # The newest day goes on being retired behind the last replay.
 keeps_days() { (($(sql "SELECT count(DISTINCT observed_at::date) FROM observations") <= days + 1)); }
 if wait_until 60 keeps_days; then has_gone=1; else has_gone=0; fi
@@ -111,3 +102,12 @@ printf 'graphs kept by id per event: %s (at most 128)\n' \
     "$(sql 'SELECT max(count) FROM (SELECT count(*) FROM graph_history GROUP BY shard, event_id) h')"
 (($(sql 'SELECT coalesce(max(count), 0) FROM (SELECT count(*) FROM graph_history GROUP BY shard, event_id) h') <= 128)) ||
     die "graph_history grows beyond its bound"
+awk -v length_s="$length" '
+    $1 >= length_s / 4 && $1 < length_s / 2 { second += $2; seconds++ }
+    $1 >= length_s * 3 / 4 { last += $2; lasts++ }
+    END {
+        if (!seconds || !lasts) { print "no samples"; exit 1 }
+        second /= seconds; last /= lasts; growth = 100 * (last - second) / second
+        printf "memory: second quarter %.1f MB, last quarter %.1f MB, %+.1f %%\n", second / 1e6, last / 1e6, growth
+        exit growth > 3
+    }' "$folder/memory" || die "memory grew"

@@ -173,12 +173,11 @@ extension ReadinessTrials {
     }
 
     func circuitBreaker() async throws -> ReadinessFinding {
-        let graph = try await self.graph()
-        guard var evidence = try await self.breakSomething(#"{"kind":"layer","layer":"L2","seconds":6}"#) else {
-            return Self.refused
-        }
+        let graph = try await self.soundGraph()
         var status: String?
-        let failed = await self.probe.until(seconds: 20) {
+        let trial = try await self.failLayers {
+            #"{"kind":"layer","layer":"L2","seconds":\#($0)}"#
+        } promised: {
             let layers = SystemProbe.layers(try await self.probe.graph(graph.event))
             guard layers["L2"]?.state == "failed", !(layers["L2"]?.reason.isEmpty ?? true),
                 ["L1", "L3", "L4"].allSatisfy({ layers[$0]?.state != "failed" })
@@ -186,7 +185,9 @@ extension ReadinessTrials {
             status = try await self.probe.call(.GET, "/health", key: "").json["status"] as? String
             return status == "DEGRADED"
         }
-        let back = await self.probe.until(seconds: 75) { try await self.probe.someGraphIs(graph) }
+        guard let (broken, failed) = trial else { return Self.refused }
+        var evidence = broken
+        let back = await self.probe.until(seconds: Self.patienceSeconds) { try await self.probe.someGraphIs(graph) }
         evidence["failedAlone"] = failed.map(Self.milliseconds) ?? "never"
         evidence["health"] = status ?? "none"
         evidence["backAfter"] = back.map(Self.milliseconds) ?? "never"

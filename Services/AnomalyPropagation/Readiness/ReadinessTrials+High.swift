@@ -106,11 +106,11 @@ extension ReadinessTrials {
     }
 
     func chaos() async throws -> ReadinessFinding {
-        let graph = try await self.graph()
+        let graph = try await self.soundGraph()
         var evidence: [String: String] = [:]
         for kind in ["connectionLoss", "workerKill"] {
             guard let trial = try await self.breakSomething(#"{"kind":"\#(kind)"}"#) else { return Self.refused }
-            let back = await self.probe.until(seconds: 60) {
+            let back = await self.probe.until(seconds: Self.patienceSeconds) {
                 let isRead = try await self.probe.get("/v1/events?limit=1").status == 200
                 return try await self.probe.someGraphIs(graph) && isRead
             }
@@ -125,6 +125,7 @@ extension ReadinessTrials {
     struct Reading: Sendable {
         var count = 0
         var failures = 0
+        var firstFailure: String?
         var p99 = Duration.zero
         var seconds = 0.0
     }
@@ -133,18 +134,23 @@ extension ReadinessTrials {
     func read(_ event: String, callers: Int, for duration: Duration) async throws -> Reading {
         let begin = ContinuousClock.now
         let probe = self.probe
-        let outcomes = await withTaskGroup(of: [(ok: Bool, took: Duration)].self) { group in
+        let outcomes = await withTaskGroup(of: [(failure: String?, took: Duration)].self) { group in
             for _ in 0..<callers {
                 group.addTask {
-                    var own: [(ok: Bool, took: Duration)] = []
+                    var own: [(failure: String?, took: Duration)] = []
                     while begin.duration(to: .now) < duration {
-                        let answer = try? await probe.graph(event)
-                        // A limit is an answer as promised; it is waited for.
-                        if answer?.status == 429 {
-                            try? await Task.sleep(for: .milliseconds(50))
-                            continue
+                        do {
+                            let answer = try await probe.graph(event)
+                            // A limit is an answer as promised; it is waited for.
+                            if answer.status == 429 {
+                                try? await Task.sleep(for: .milliseconds(50))
+                                continue
+                            }
+                            let failure = answer.status == 200 ? nil : "\(answer.status) \(answer.text)"
+                            own.append((failure, answer.took))
+                        } catch {
+                            own.append(("\(error)", .seconds(30)))
                         }
-                        own.append((answer?.status == 200, answer?.took ?? .seconds(30)))
                     }
                     return own
                 }
@@ -153,7 +159,8 @@ extension ReadinessTrials {
         }
         let times = outcomes.map(\.took).sorted()
         return Reading(
-            count: outcomes.count, failures: outcomes.count { !$0.ok },
+            count: outcomes.count, failures: outcomes.count { $0.failure != nil },
+            firstFailure: outcomes.lazy.compactMap(\.failure).first,
             p99: times.isEmpty ? .zero : times[times.count * 99 / 100], seconds: begin.duration(to: .now) / .seconds(1))
     }
 }

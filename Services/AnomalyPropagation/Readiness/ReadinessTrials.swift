@@ -79,6 +79,36 @@ struct ReadinessTrials: Sendable {
     static func milliseconds(_ duration: Duration) -> String { "\(Int(duration / .milliseconds(1))) ms" }
 
     /// A graph to look at, or why there is none.
+    /// How long the system may take to build everything anew behind a trial: seconds of evaluation, and more of them where a
+    /// neighbour has the processors, besides the 30 s for which a circuit stays open.
+    static let patienceSeconds = 180.0
+
+    /// A graph whose layers are all well, in a system that is: else what comes back could not be told from what was there.
+    func soundGraph() async throws -> (event: String, id: String) {
+        let graph = try await self.graph()
+        _ = await self.probe.until(seconds: Self.patienceSeconds) {
+            let layers = SystemProbe.layers(try await self.probe.graph(graph.event))
+            let status = try await self.probe.call(.GET, "/health", key: "").json["status"] as? String
+            return status == "HEALTHY" && layers.values.allSatisfy { $0.state != "failed" }
+        }
+        return try await self.graph()
+    }
+
+    /// Makes layers fail until what is promised is seen: where a neighbour has the processors nothing may be built within the
+    /// first, short trial.
+    /// - Returns: evidence, and after how long it was seen; nil when the installation refuses trials.
+    func failLayers(
+        _ trial: (_ seconds: Int) -> String, promised: () async throws -> Bool
+    ) async throws -> (evidence: [String: String], seenAfter: Duration?)? {
+        var evidence: [String: String] = [:]
+        for seconds in [6, 20, 45] {
+            guard let broken = try await self.breakSomething(trial(seconds)) else { return nil }
+            evidence = broken
+            if let seen = await self.probe.until(seconds: Double(seconds) + 4, promised) { return (evidence, seen) }
+        }
+        return (evidence, nil)
+    }
+
     func graph() async throws -> (event: String, id: String) {
         guard let graph = try await self.probe.someGraph() else {
             throw ReadinessTrouble("there is no event with a graph to look at: send observations first")
