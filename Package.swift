@@ -26,8 +26,10 @@ let metrics = Target.Dependency.product(name: "Metrics", package: "swift-metrics
 let coreMetrics = Target.Dependency.product(name: "CoreMetrics", package: "swift-metrics")
 let metricsTestKit = Target.Dependency.product(name: "MetricsTestKit", package: "swift-metrics")
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
 let nioFoundation = Target.Dependency.product(name: "NIOFoundationCompat", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let nioHTTPTypes = Target.Dependency.product(name: "NIOHTTPTypes", package: "swift-nio-extras")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioHPACK = Target.Dependency.product(name: "NIOHPACK", package: "swift-nio-http2")
 let nioHTTP2 = Target.Dependency.product(name: "NIOHTTP2", package: "swift-nio-http2")
@@ -51,6 +53,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
         .package(url: "https://github.com/apple/swift-nio-http2", from: "1.44.0"),
+        .package(url: "https://github.com/apple/swift-nio-extras", from: "1.34.1"),
         .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
@@ -94,7 +97,7 @@ let package = Package(
                 "Model", "Postgres", "Telemetry", "CZlib", hummingbird, hummingbirdCore, httpTypes, serviceLifecycle,
                 unixSignals,
                 configuration, argumentParser, asyncHTTPClient, crypto, logging, metrics, coreMetrics, tracing,
-                instrumentation, nioCore, nioHTTP1, nioPosix, yams,
+                instrumentation, nioCore, nioHTTP1, nioHTTPTypes, nioPosix, yams,
             ],
             path: "Shared/ServiceRuntime", swiftSettings: strict),
 
@@ -143,7 +146,8 @@ let package = Package(
             name: "ServiceRuntimeTests",
             dependencies: [
                 "ServiceRuntime", "Telemetry", "Postgres", "Model", "TestSupport", hummingbird, hummingbirdTesting,
-                httpTypes, configuration, logging, metrics, coreMetrics, serviceLifecycle, crypto, nioCore, yams,
+                httpTypes, configuration, logging, metrics, coreMetrics, serviceLifecycle, crypto, nioCore, nioEmbedded,
+                nioHTTPTypes, nioPosix, yams,
             ],
             swiftSettings: strict),
         .testTarget(

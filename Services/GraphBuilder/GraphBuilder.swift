@@ -125,6 +125,9 @@ enum GraphBuilder: ServiceDefinition {
                     pool: pool, graphs: graphs, layers: layers, memory: memory, slowness: slowness,
                     queryTimeout: { live.current.queryTimeout }, logger: host.logger), replica: address,
                 ceilingBytes: { live.current.integer("MEMORY_CEILING_BYTES") }, logger: host.logger) : nil
+        let graphRoutes = GraphRoutes(
+            graphs: graphs, cold: ColdGraphReader(pool: pool), keeper: keeper, engine: engine, bound: interactive,
+            servesStale: { live.current.flag("FAILOVER_ENABLED") }, memory: memory, staleAnswers: staleAnswers)
         let routes: (Router<CallContext>) -> Void = { router in
             IngestController<CallContext>(service: ingest) { context in
                 guard let caller = context.caller else {
@@ -132,10 +135,7 @@ enum GraphBuilder: ServiceDefinition {
                 }
                 return caller.caller
             }.addRoutes(to: router)
-            GraphRoutes(
-                graphs: graphs, cold: ColdGraphReader(pool: pool), keeper: keeper, engine: engine, bound: interactive,
-                servesStale: { live.current.flag("FAILOVER_ENABLED") }, memory: memory, staleAnswers: staleAnswers
-            ).add(to: router)
+            graphRoutes.add(to: router)
             EventRoutes(pool: pool, bound: interactive).add(to: router)
             ChangeRoutes(
                 pool: pool,
@@ -147,6 +147,7 @@ enum GraphBuilder: ServiceDefinition {
             ChaosRoutes(control: chaos).add(to: router)
         }
         let afterMigration = ([keeper, service, retention] as [any Service]).map { AfterMigration($0, on: host) }
-        return ServiceAssembly(services: [memory, upkeep] + afterMigration, routes: routes)
+        return ServiceAssembly(
+            services: [memory, upkeep] + afterMigration, routes: routes, ready: graphRoutes.readyRoutes)
     }
 }

@@ -2,6 +2,7 @@ import CAllocations
 import Engine
 import Foundation
 import Model
+import NIOCore
 
 /// How often memory is asked for in the steady state of serving and deciding. Counted by a malloc of our own, which is
 /// shown to count one piece that is asked for on purpose.
@@ -44,13 +45,14 @@ enum AllocationBenchmarks {
         let key = GraphStore.BodyKey(graph: graph.id, revision: 7, filter: filter)
         store.keep(
             GraphStore.Body(
-                entityTag: GraphIdentity.entityTag(id: graph.id, filter: filter), data: Data(count: 50_000)),
+                entityTag: GraphIdentity.entityTag(id: graph.id, filter: filter),
+                bytes: ByteBuffer(repeating: 0x20, count: 50_000)),
             for: key)
         var served = 0
         let result = Self.count("serve the graph of an event, from memory") {
             guard let entry = store.entry(graph.event) else { return }
             let key = GraphStore.BodyKey(graph: entry.graph.id, revision: entry.revision, filter: filter)
-            if let body = store.body(key) { served += body.data.count }
+            if let body = store.body(key) { served += body.count }
         }
         guard served == 2 * Self.calls * 50_000 else { throw WrongAnswer(description: "the body is not served") }
         return result

@@ -1,5 +1,6 @@
 import Model
 import NIOCore
+import ServiceRuntime
 import Testing
 
 @testable import Gateway

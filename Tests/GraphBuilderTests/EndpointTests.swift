@@ -16,6 +16,8 @@ struct Door: Sendable {
     let client: any TestClientProtocol
     let pool: PostgresPool
     let replica: Replica
+    /// What is at hand, by path.
+    var ready: [String: ReadyRoute] = [:]
 
     struct Answer: Sendable {
         let status: Int
@@ -38,15 +40,16 @@ struct Door: Sendable {
                 if holdsShards { await replica.keeper.round() }
                 let router = Router(context: CallContext.self)
                 router.add(middleware: ProblemMiddleware())
-                GraphRoutes(
+                let graphs = GraphRoutes(
                     graphs: replica.graphs, cold: ColdGraphReader(pool: pool), keeper: replica.keeper,
-                    engine: replica.engine, bound: QueryBound(limit: .seconds(20))
-                ).add(to: router)
+                    engine: replica.engine, bound: QueryBound(limit: .seconds(20)))
+                graphs.add(to: router)
                 EventRoutes(pool: pool, bound: QueryBound(limit: .seconds(20))).add(to: router)
                 ChangeRoutes(pool: pool, bound: QueryBound(limit: .seconds(20))).add(to: router)
                 DomainRoutes(pool: pool, engine: replica.engine, counts: ObservationCounts(pool: pool)).add(to: router)
                 try await Application(router: router).test(.router) { client in
-                    try await body(Door(client: client, pool: pool, replica: replica))
+                    let ready = Dictionary(uniqueKeysWithValues: graphs.readyRoutes.map { ($0.path, $0) })
+                    try await body(Door(client: client, pool: pool, replica: replica, ready: ready))
                 }
             }
         }

@@ -2,7 +2,9 @@ import Engine
 import Foundation
 import HTTPTypes
 import Model
+import NIOCore
 import Postgres
+import ServiceRuntime
 import TestSupport
 import Testing
 
@@ -197,6 +199,37 @@ struct GraphEndpointTests {
         }
     }
 
+    @Test(
+        "what is at hand is answered as the long way does it, and only that",
+        arguments: [
+            "eventId=alpha", "eventId=alpha&limit=1", "eventId=alpha&layer=L3&minConfidence=0.2",
+            "eventId=alpha&include=rejected", "eventId=%61lpha",
+        ], GraphRoutes.paths)
+    func atHand(query: String, path: String) async throws {
+        try await Door.open { door in
+            try await Self.place(door)
+            let ready = try #require(door.ready[path])
+            #expect(ready.answer(Substring(query), [:]) == nil)
+            let long = try await door.get("\(path)?\(query)")
+            let tag = try #require(long.header("etag"))
+            for fields in [[:], [.ifNoneMatch: tag], [.ifNoneMatch: "\"other\""]] as [HTTPFields] {
+                let long = try await door.get("\(path)?\(query)", headers: fields)
+                let short = try #require(ready.answer(Substring(query), fields))
+                #expect(short.status.code == long.status)
+                #expect(short.body.map { Data($0.readableBytesView) } ?? Data() == long.body)
+                var expected = long.headers
+                expected[.date] = nil
+                #expect(short.headers == expected)
+            }
+            for refused in ["", "eventId=", "eventId=alpha&limit=0", "eventId=beta", "eventId=alpha&eventId=alpha"] {
+                #expect(ready.answer(Substring(refused), [:]) == nil)
+            }
+            // Neither what is behind the database for long, nor another's shard.
+            door.replica.graphs.observe(databaseRevisions: [Self.shard: 1_000], now: .now - .seconds(3))
+            #expect(ready.answer(Substring(query), [:]) == nil)
+        }
+    }
+
     @Test("memory that has been behind the database for long is not believed, nor that of a shard not held")
     func untrusted() async throws {
         try await Door.open { door in
@@ -287,16 +320,31 @@ struct GraphStoreTests {
 
     @Test("the oldest bodies go when there is no room, a body too large for the store is not kept")
     func bounds() {
-        let store = GraphStore(bodyLimit: 1_000)
-        store.keep(.init(entityTag: "", data: Data(count: 251)), for: Self.key(0))
+        let each = 220 + GraphStore.overhead
+        let store = GraphStore(bodyLimit: 4 * each + 100)
+        store.keep(.init(entityTag: "", bytes: ByteBuffer(repeating: 0, count: each + 26)), for: Self.key(0))
         #expect(store.body(Self.key(0)) == nil)
-        for number in 1...5 { store.keep(.init(entityTag: "", data: Data(count: 220)), for: Self.key(number)) }
+        let body = GraphStore.Body(entityTag: "", bytes: ByteBuffer(repeating: 0, count: 220))
+        for number in 1...5 { store.keep(body, for: Self.key(number)) }
         #expect(store.body(Self.key(1)) == nil)
         #expect((2...5).allSatisfy { store.body(Self.key($0)) != nil })
-        #expect(store.bodyByteCount == 880)
+        #expect(store.bodyByteCount == 4 * each)
         // What is there already counts once.
-        store.keep(.init(entityTag: "", data: Data(count: 220)), for: Self.key(5))
-        #expect(store.bodyByteCount == 880)
+        store.keep(body, for: Self.key(5))
+        #expect(store.bodyByteCount == 4 * each)
+    }
+
+    @Test("a tag is kept without its body, and the body joins it")
+    func tags() {
+        let store = GraphStore(bodyLimit: 1 << 20)
+        store.keep(.init(entityTag: "t"), for: Self.key(1))
+        #expect(store.body(Self.key(1))?.entityTag == "t" && store.body(Self.key(1))?.bytes == nil)
+        store.keep(.init(entityTag: "t", bytes: ByteBuffer(string: "body")), for: Self.key(1))
+        store.keep(.init(entityTag: "t"), for: Self.key(1))
+        #expect(store.body(Self.key(1))?.bytes == ByteBuffer(string: "body"))
+        #expect(store.bodyByteCount == 4 + GraphStore.overhead)
+        for number in 2...10_000 { store.keep(.init(entityTag: "t"), for: Self.key(number)) }
+        #expect(store.bodyByteCount <= 1 << 20 && store.body(Self.key(1)) == nil)
     }
 
     @Test("a graph is believed for two seconds after the database is known to be ahead, and never of a lost shard")

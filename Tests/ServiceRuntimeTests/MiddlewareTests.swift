@@ -26,7 +26,7 @@ private struct Door: Sendable {
         let router = ServiceRouter(
             tracer: TraceRecorder(), metrics: metrics, health: health, secrets: try CallerTokenSecrets(path: path),
             inFlightLimit: inFlightLimit
-        ).build(Self.routes)
+        ).build(watch: CallWatch(), Self.routes).router
         try await Application(router: router).test(.router) { client in
             try await body(Door(client: client, metrics: metrics))
         }

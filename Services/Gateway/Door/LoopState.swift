@@ -1,5 +1,6 @@
 import Model
 import NIOCore
+import ServiceRuntime
 import Telemetry
 
 /// What one event loop of the public side keeps for itself: connections, running exchanges, idle connections to services,

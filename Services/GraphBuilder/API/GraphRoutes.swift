@@ -25,26 +25,68 @@ struct GraphRoutes: Sendable {
     var memory: MemoryWatch?
     var staleAnswers: StaleAnswers?
 
+    static let paths = ["/v1/correlation-graph", "/api/correlation-graph"]
+
     func add(to router: Router<CallContext>) {
-        for path in ["/v1/correlation-graph", "/api/correlation-graph"] {
-            router.get(RouterPath(path)) { request, _ in try await self.graph(request) }
+        for path in Self.paths {
+            router.get(RouterPath(path)) { request, _ in
+                try await self.graph(Question(request.uri.query ?? ""), request.headers)
+            }
         }
     }
 
-    private func graph(_ request: Request) async throws -> Response {
-        let query = try QueryParameters(
-            request, known: ["eventId", "layer", "minConfidence", "limit", "include"])
-        guard let event = try query.name("eventId") else {
-            throw Problem(.invalidRequest, detail: "eventId is required")
+    /// What of these routes is at hand.
+    var readyRoutes: [ReadyRoute] {
+        let questions = QuestionCache()
+        return Self.paths.map { path in
+            ReadyRoute(path: path) { query, headers in
+                questions.question(query).flatMap { self.ready($0, headers) }
+            }
         }
-        let include = try query.given("include")
-        guard include == nil || include == "rejected" else {
-            throw Problem(.invalidRequest, detail: "include must be rejected or absent")
+    }
+
+    /// What is asked for.
+    struct Question: Sendable {
+        let event: String
+        let filter: GraphFilter
+
+        init(_ text: String) throws(Problem) {
+            let query = try QueryParameters(
+                query: text, known: ["eventId", "layer", "minConfidence", "limit", "include"])
+            guard let event = try query.name("eventId") else {
+                throw Problem(.invalidRequest, detail: "eventId is required")
+            }
+            let include = try query.given("include")
+            guard include == nil || include == "rejected" else {
+                throw Problem(.invalidRequest, detail: "include must be rejected or absent")
+            }
+            self.event = event
+            self.filter = GraphFilter(
+                layer: try query.layer("layer"), minConfidence: try query.number("minConfidence", in: 0...1) ?? 0,
+                limit: try query.integer("limit", in: 1...200, default: 200), includesRejected: include != nil)
         }
-        var filter = GraphFilter(
-            layer: try query.layer("layer"), minConfidence: try query.number("minConfidence", in: 0...1) ?? 0,
-            limit: try query.integer("limit", in: 1...200, default: 200), includesRejected: include != nil)
-        guard let found = try await self.current(event) else {
+    }
+
+    /// The graph in memory when its tag, or the body that is asked for, is known.
+    private func ready(_ question: Question, _ headers: HTTPFields) -> ReadyAnswer? {
+        guard self.keeper.isTrusted(Shard(event: question.event)), let entry = self.graphs.entry(question.event),
+            let known = self.graphs.body(
+                GraphStore.BodyKey(graph: entry.graph.id, revision: entry.revision, filter: question.filter))
+        else { return nil }
+        let age = (ContinuousClock.now - entry.publishedAt) / .seconds(1)
+        var fields = Self.fields(tag: known.entityTag, ageSeconds: age, revision: entry.revision, .warm)
+        if Self.matches(headers[values: .ifNoneMatch], known.entityTag) {
+            return ReadyAnswer(status: .notModified, headers: fields)
+        }
+        guard let bytes = known.bytes else { return nil }
+        fields[.contentType] = "application/json"
+        fields[.contentLength] = String(bytes.readableBytes)
+        return ReadyAnswer(status: .ok, headers: fields, body: bytes)
+    }
+
+    private func graph(_ question: Question, _ headers: HTTPFields) async throws -> Response {
+        var filter = question.filter
+        guard let found = try await self.current(question.event) else {
             if let memory, memory.isShedding {
                 throw Problem(
                     .memoryLimitExceeded, detail: "No graph is built at present: memory is at its ceiling.",
@@ -59,29 +101,48 @@ struct GraphRoutes: Sendable {
         let key = GraphStore.BodyKey(graph: found.graph.id, revision: found.revision, filter: filter)
         let known = self.graphs.body(key)
         let tag = known?.entityTag ?? GraphIdentity.entityTag(id: found.graph.id, filter: filter)
-        var headers: HTTPFields = [.eTag: tag, .age: String(Int(found.ageSeconds)), .cacheControl: "no-cache"]
-        if let name = Self.sourceHeader { headers[name] = found.source.rawValue }
-        if let name = Self.revisionHeader { headers[name] = String(found.revision) }
-        if Self.matches(request.headers[values: .ifNoneMatch], tag) {
-            return Response(status: .notModified, headers: headers)
+        var fields = Self.fields(tag: tag, ageSeconds: found.ageSeconds, revision: found.revision, found.source)
+        if Self.matches(headers[values: .ifNoneMatch], tag) {
+            self.keep(GraphStore.Body(entityTag: tag), for: key)
+            var response = Response(status: .notModified, headers: fields)
+            // The library says 0, which would be the length of the graph (RFC 9110, 8.6).
+            response.headers[.contentLength] = nil
+            return response
         }
-        headers[.contentType] = "application/json"
-        let body: Data
-        if let known {
-            body = known.data
+        fields[.contentType] = "application/json"
+        let body: ByteBuffer
+        if let bytes = known?.bytes {
+            body = bytes
         } else {
             if filter.includesRejected, let memory, memory.isShedding {
                 throw Problem(
                     .memoryLimitExceeded, detail: "Rejected pairs are not computed: memory is at its ceiling.",
                     retryAfter: 5)
             }
-            let rejected = filter.includesRejected ? await self.engine.rejected(event) : nil
-            body = try GraphDocument(found.graph, filter: filter, rejected: rejected).encoded()
-            // Near the ceiling the cache stays empty.
-            if self.memory?.reason == nil { self.graphs.keep(GraphStore.Body(entityTag: tag, data: body), for: key) }
+            let rejected = filter.includesRejected ? await self.engine.rejected(question.event) : nil
+            body = ByteBuffer(
+                bytes: try GraphDocument(found.graph, filter: filter, rejected: rejected).encoded())
+            self.keep(GraphStore.Body(entityTag: tag, bytes: body), for: key)
         }
-        headers[.contentLength] = String(body.count)
-        return Response(status: .ok, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: body)))
+        fields[.contentLength] = String(body.readableBytes)
+        return Response(status: .ok, headers: fields, body: ResponseBody(byteBuffer: body))
+    }
+
+    /// Near the ceiling the cache stays empty.
+    private func keep(_ body: GraphStore.Body, for key: GraphStore.BodyKey) {
+        if self.memory?.reason == nil { self.graphs.keep(body, for: key) }
+    }
+
+    private static func fields(
+        tag: String?, ageSeconds: Double, revision: Int64, _ source: Source
+    ) -> HTTPFields {
+        var fields: HTTPFields = [
+            .age: String(Int(ageSeconds)), .cacheControl: tag == nil ? "no-store" : "no-cache",
+        ]
+        if let tag { fields[.eTag] = tag }
+        if let name = Self.sourceHeader { fields[name] = source.rawValue }
+        if let name = Self.revisionHeader { fields[name] = String(revision) }
+        return fields
     }
 
     private enum Source: String { case warm, cold, stale }
@@ -105,14 +166,11 @@ struct GraphRoutes: Sendable {
             return report
         }
         let body = try GraphDocument(graph, filter: filter, rejected: nil).encoded()
-        var headers: HTTPFields = [
-            .contentType: "application/json", .age: String(Int(found.ageSeconds)), .cacheControl: "no-store",
-            .contentLength: String(body.count),
-        ]
-        if let name = Self.sourceHeader { headers[name] = found.source.rawValue }
-        if let name = Self.revisionHeader { headers[name] = String(found.revision) }
+        var fields = Self.fields(tag: nil, ageSeconds: found.ageSeconds, revision: found.revision, .stale)
+        fields[.contentType] = "application/json"
+        fields[.contentLength] = String(body.count)
         self.staleAnswers?.note()
-        return Response(status: .ok, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: body)))
+        return Response(status: .ok, headers: fields, body: ResponseBody(byteBuffer: ByteBuffer(bytes: body)))
     }
 
     /// Out of memory when this replica is the trusted owner, else out of the database.

@@ -1,6 +1,6 @@
 import Engine
-import Foundation
 import Model
+import NIOCore
 import Synchronization
 
 /// The current graphs of the events this replica owns, ready to be sent: one encoded body per event, revision and filter.
@@ -13,6 +13,8 @@ final class GraphStore: Sendable {
         var publishedAt: ContinuousClock.Instant
     }
 
+    /// About what a key and a tag take, so that tags alone are bounded, too.
+    static let overhead = 512
     /// How long memory may be behind the database before it is not believed any more.
     static let tolerance = Duration.seconds(2)
 
@@ -36,7 +38,10 @@ final class GraphStore: Sendable {
 
     struct Body: Sendable {
         var entityTag: String
-        var data: Data
+        /// nil: only the tag is known, because nobody has asked for more.
+        var bytes: ByteBuffer?
+
+        var count: Int { self.bytes?.readableBytes ?? 0 }
     }
 
     private let state = Mutex(State())
@@ -113,16 +118,20 @@ final class GraphStore: Sendable {
     func body(_ key: BodyKey) -> Body? { self.state.withLock { $0.bodies[key] } }
 
     func keep(_ body: Body, for key: BodyKey) {
-        guard body.data.count <= self.bodyLimit / 4 else { return }
+        guard body.count <= self.bodyLimit / 4 else { return }
         self.state.withLock { state in
-            guard state.bodies[key] == nil else { return }
+            if let known = state.bodies[key] {
+                guard known.bytes == nil, body.bytes != nil else { return }
+            } else {
+                state.bodyOrder.append(key)
+                state.bodyBytes += Self.overhead
+            }
             state.bodies[key] = body
-            state.bodyOrder.append(key)
-            state.bodyBytes += body.data.count
+            state.bodyBytes += body.count
             var dropped = 0
             while state.bodyBytes > self.bodyLimit, dropped < state.bodyOrder.count {
                 if let old = state.bodies.removeValue(forKey: state.bodyOrder[dropped]) {
-                    state.bodyBytes -= old.data.count
+                    state.bodyBytes -= old.count + Self.overhead
                 }
                 dropped += 1
             }

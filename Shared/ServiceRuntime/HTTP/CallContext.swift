@@ -14,7 +14,13 @@ public struct CallContext: RequestContext {
     /// The server span of this request.
     public var trace: TraceContext?
 
-    public init(source: Source) { self.coreContext = CoreRequestContextStorage(source: source) }
+    /// The connection the request came over.
+    let connection: CallWatch.ConnectionID
+
+    public init(source: Source) {
+        self.coreContext = CoreRequestContextStorage(source: source)
+        self.connection = ObjectIdentifier(source.channel)
+    }
 
     public var requestDecoder: JSONDecoder { JSONDecoder() }
     public var responseEncoder: JSONEncoder { APIJSON.encoder() }

@@ -7,25 +7,32 @@ public struct AccessLogMiddleware: RouterMiddleware {
     public typealias Context = CallContext
 
     private let slow: Duration
+    private let logger: Logger
 
-    public init(slow: Duration = .seconds(1)) { self.slow = slow }
+    /// - Parameter logger: not that of the HTTP library, which is kept quiet.
+    public init(slow: Duration = .seconds(1), logger: Logger = Logger(label: "requests")) {
+        self.slow = slow
+        self.logger = logger
+    }
 
     public func handle(
         _ request: Request, context: CallContext, next: @concurrent (Request, CallContext) async throws -> Response
     ) async throws -> Response {
         let start = ContinuousClock.now
         let response = try await next(request, context)
-        let elapsed = ContinuousClock.now - start
+        self.write(request.method, context.endpointPath, response.status, ContinuousClock.now - start)
+        return response
+    }
+
+    func write(_ method: HTTPRequest.Method, _ route: String?, _ status: HTTPResponse.Status, _ elapsed: Duration) {
         let level: Logger.Level =
-            response.status.code >= 500 ? .error : response.status.code >= 400 || elapsed >= self.slow ? .info : .debug
+            status.code >= 500 ? .error : status.code >= 400 || elapsed >= self.slow ? .info : .debug
         // Built only when the line is written: this runs on every request.
-        context.logger.log(
+        self.logger.log(
             level: level, "request",
             metadata: [
-                "method": "\(MethodLabel.text(request.method))", "route": "\(context.endpointPath ?? "none")",
-                "status": "\(response.status.code)",
+                "method": "\(MethodLabel.text(method))", "route": "\(route ?? "none")", "status": "\(status.code)",
                 "duration_ms": "\(Double(Int64(elapsed / .microseconds(1))) / 1_000)",
             ])
-        return response
     }
 }

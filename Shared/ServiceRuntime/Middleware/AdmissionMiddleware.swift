@@ -27,18 +27,24 @@ public final class AdmissionMiddleware: RouterMiddleware {
     public func handle(
         _ request: Request, context: CallContext, next: @concurrent (Request, CallContext) async throws -> Response
     ) async throws -> Response {
-        let limit = self.limit
-        let isAdmitted = self.inFlight.withLock { count in
-            guard count < limit else { return false }
-            count += 1
-            return true
-        }
-        guard isAdmitted else {
+        guard self.enter() else {
             self.refused.increment()
             throw Problem(.overloaded, detail: "The service has too many requests at work.", retryAfter: 1)
         }
         // Dropped on an error, run after a streamed body: freed exactly once either way.
-        let completion = Completion { [self] in self.inFlight.withLock { $0 -= 1 } }
+        let completion = Completion { [self] in self.leave() }
         return try await next(request, context).completing(completion)
     }
+
+    /// - Returns: false when there is no place; what entered must ``leave()``.
+    func enter() -> Bool {
+        let limit = self.limit
+        return self.inFlight.withLock { count in
+            guard count < limit else { return false }
+            count += 1
+            return true
+        }
+    }
+
+    func leave() { self.inFlight.withLock { $0 -= 1 } }
 }

@@ -24,20 +24,24 @@ public struct CallerTokenMiddleware: RouterMiddleware {
     public func handle(
         _ request: Request, context: CallContext, next: @concurrent (Request, CallContext) async throws -> Response
     ) async throws -> Response {
-        guard let name = Self.header, let text = request.headers[name],
+        var context = context
+        context.caller = try self.caller(
+            of: request.headers, method: request.method, template: context.endpointPath ?? "")
+        return try await next(request, context)
+    }
+
+    /// - Throws: `Problem` 401 or 403; `HTTPError` 404 for a route that is not in the table.
+    func caller(of headers: HTTPFields, method: HTTPRequest.Method, template: String) throws -> CallerToken {
+        guard let name = Self.header, let text = headers[name],
             let token = self.secrets.verify(text, nowMs: WallClock.milliseconds())
         else {
             throw Problem(.unauthenticated, detail: "Requests reach this service through the gateway only.")
         }
         // Only routes of the table are answered; the problem middleware says whether the path or the method is wrong.
-        guard let route = self.routes.route(method: request.method, template: context.endpointPath ?? "") else {
-            throw HTTPError(.notFound)
-        }
+        guard let route = self.routes.route(method: method, template: template) else { throw HTTPError(.notFound) }
         if let scope = route.scope, !token.scopes.contains(scope) {
             throw Problem(.forbidden, detail: "This route needs the scope \(scope.rawValue).")
         }
-        var context = context
-        context.caller = token
-        return try await next(request, context)
+        return token
     }
 }

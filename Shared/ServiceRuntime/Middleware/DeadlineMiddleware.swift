@@ -4,7 +4,7 @@ import Model
 import Postgres
 
 /// Reads `X-Request-Timeout-Ms`: the deadline goes into the context and to every database wait; past it the work is cancelled
-/// and the answer is 504.
+/// and the answer is 504. It is cancelled, too, when the peer hangs up.
 public struct DeadlineMiddleware: RouterMiddleware {
     public typealias Context = CallContext
 
@@ -14,33 +14,40 @@ public struct DeadlineMiddleware: RouterMiddleware {
     static let header = HTTPField.Name(Self.headerName)
 
     private let defaultTimeout: Duration
+    private let watch: CallWatch
 
-    /// - Parameter defaultTimeout: deadline of requests without the header; bounds database waits, does not race the handler.
-    public init(defaultTimeout: Duration = .seconds(60)) { self.defaultTimeout = defaultTimeout }
+    /// - Parameter defaultTimeout: deadline of requests without the header; bounds database waits, does not end the handler.
+    public init(defaultTimeout: Duration = .seconds(60), watch: CallWatch = CallWatch()) {
+        self.defaultTimeout = defaultTimeout
+        self.watch = watch
+    }
 
-    public func handle(
-        _ request: Request, context: CallContext, next: @concurrent (Request, CallContext) async throws -> Response
-    ) async throws -> Response {
-        var context = context
-        guard let name = Self.header, let text = request.headers[name] else {
-            let deadline = ContinuousClock.now + self.defaultTimeout
-            context.deadline = deadline
-            return try await PostgresDeadline.$current.withValue(deadline) { try await next(request, context) }
-        }
+    /// nil without the header.
+    /// - Throws: `Problem` 400 when it is not a whole number of milliseconds in range.
+    static func timeout(_ headers: HTTPFields) throws(Problem) -> Duration? {
+        guard let name = Self.header, let text = headers[name] else { return nil }
         guard let milliseconds = Int(text), (0...Self.limitMs).contains(milliseconds) else {
             throw Problem(
                 .invalidRequest, detail: "\(Self.headerName) must be a whole number from 0 to \(Self.limitMs)")
         }
-        guard milliseconds > 0 else { throw Self.passed }
-        let deadline = ContinuousClock.now + .milliseconds(milliseconds)
+        return .milliseconds(milliseconds)
+    }
+
+    public func handle(
+        _ request: Request, context: CallContext, next: @concurrent (Request, CallContext) async throws -> Response
+    ) async throws -> Response {
+        let asked = try Self.timeout(request.headers)
+        guard asked != .zero else { throw Self.passed }
+        let deadline = ContinuousClock.now + (asked ?? self.defaultTimeout)
+        var context = context
         context.deadline = deadline
         let timed = context
-        // Called exactly once, by one child task, and this function does not return before that child has ended.
+        // Called exactly once, by one task, and this function does not return before that task has ended.
         nonisolated(unsafe) let next = next
         return try await withoutActuallyEscaping(next) { next in
             let call = Call(request: request, context: timed, next: next)
             return try await PostgresDeadline.$current.withValue(deadline) {
-                try await Self.race(until: deadline) { try await call.run() }
+                try await self.run(call, until: asked == nil ? nil : deadline)
             }
         }
     }
@@ -49,32 +56,33 @@ public struct DeadlineMiddleware: RouterMiddleware {
         Problem(.deadlineExceeded, detail: "The time the request was given has passed.")
     }
 
-    private static func race(
-        until deadline: ContinuousClock.Instant, _ work: @escaping @Sendable () async throws -> Response
-    ) async throws -> Response {
-        try await withThrowingTaskGroup(of: Response?.self) { group in
-            group.addTask { try await work() }
-            group.addTask {
-                try await Task.sleep(until: deadline, clock: .continuous)
-                return nil
+    private func run(_ call: Call, until deadline: ContinuousClock.Instant?) async throws -> Response {
+        let work = Task { try await call.run() }
+        let id = self.watch.begin(deadline: deadline, connection: call.context.connection) { work.cancel() }
+        defer { self.watch.end(id) }
+        do {
+            let response = try await withTaskCancellationHandler {
+                try await work.value
+            } onCancel: {
+                work.cancel()
             }
-            defer { group.cancelAll() }
-            do {
-                // The first child to end decides; the group waits for the cancelled other before it returns.
-                if case .some(.some(let response)) = try await group.next() { return response }
-                throw Self.passed
-            } catch {
-                // Work that failed because its time was over says so.
-                throw ContinuousClock.now >= deadline ? Self.passed : error
+            if let deadline, ContinuousClock.now >= deadline { throw Self.passed }
+            return response
+        } catch {
+            // Work that failed because its time was over says so.
+            if let deadline, ContinuousClock.now >= deadline { throw Self.passed }
+            if self.watch.hasHungUp(call.context.connection) {
+                throw Problem(.requestTimeout, detail: "The client has gone.")
             }
+            throw error
         }
     }
 }
 
-/// Carries the rest of the middleware chain into a child task.
+/// Carries the rest of the middleware chain into a task.
 ///
-/// `@unchecked`: the closure is not declared Sendable, but it is called exactly once, by one child, and `handle` does not return
-/// or touch it before that child has ended (structured concurrency).
+/// `@unchecked`: the closure is not declared Sendable, but it is called exactly once, by one task, and `handle` does not return
+/// or touch it before that task has ended.
 private struct Call: @unchecked Sendable {
     let request: Request
     let context: CallContext

@@ -33,21 +33,21 @@ public final class HTTPMetricsMiddleware: RouterMiddleware {
     ) async throws -> Response {
         let start = ContinuousClock.now
         self.inFlight.increment()
-        let method = MethodLabel.text(request.method)
         let inFlight = self.inFlight
         let completion = Completion { inFlight.decrement() }
         do {
             let response = try await next(request, context)
-            self.record(method, context.endpointPath, Int(response.status.code), ContinuousClock.now - start)
+            self.record(request.method, context.endpointPath, response.status, ContinuousClock.now - start)
             return response.completing(completion)
         } catch {
-            self.record(method, context.endpointPath, 500, ContinuousClock.now - start)
+            self.record(request.method, context.endpointPath, .internalServerError, ContinuousClock.now - start)
             throw error
         }
     }
 
-    private func record(_ method: String, _ route: String?, _ status: Int, _ elapsed: Duration) {
-        let handles = self.handles(Key(method: method, route: route ?? "none", status: status))
+    func record(_ method: HTTPRequest.Method, _ route: String?, _ status: HTTPResponse.Status, _ elapsed: Duration) {
+        let handles = self.handles(
+            Key(method: MethodLabel.text(method), route: route ?? "none", status: status.code))
         handles.requests.increment()
         handles.duration.recordNanoseconds(Int64(elapsed / .nanoseconds(1)))
     }

@@ -19,15 +19,7 @@ public struct TraceMiddleware: RouterMiddleware {
     public func handle(
         _ request: Request, context: CallContext, next: @concurrent (Request, CallContext) async throws -> Response
     ) async throws -> Response {
-        var carried = InstrumentationContext.topLevel
-        if let name = Self.parent, let parent = request.headers[name] {
-            carried.traceContext = TraceContext(
-                parent: parent, state: Self.state.flatMap { request.headers[$0] })
-        }
-        let method = MethodLabel.text(request.method)
-        let span = self.tracer.startSpan(
-            method, context: carried, ofKind: .server, at: DefaultTracerClock.now, function: #function,
-            file: #fileID, line: #line)
+        let span = self.start(request.headers, method: MethodLabel.text(request.method), at: DefaultTracerClock.now)
         var context = context
         context.trace = span.trace
         let completion = Completion { span.end() }
@@ -35,22 +27,41 @@ public struct TraceMiddleware: RouterMiddleware {
             var response = try await InstrumentationContext.$current.withValue(span.context) {
                 try await next(request, context)
             }
-            if span.isRecording {
-                let route = context.endpointPath ?? "none"
-                span.operationName = "\(method) \(route)"
-                span.attributes = [
-                    "http.request.method": .string(method), "http.route": .string(route),
-                    "http.response.status_code": .int64(Int64(response.status.code)),
-                ]
-                if response.status.code >= 500 { span.setStatus(SpanStatus(code: .error)) }
-            }
-            if let name = Self.parent { response.headers[name] = span.trace.parent }
+            self.finish(
+                span, method: request.method, route: context.endpointPath, &response.headers, status: response.status)
             return response.completing(completion)
         } catch {
             span.recordError(error)
             span.setStatus(SpanStatus(code: .error))
             throw error
         }
+    }
+
+    func start(_ headers: HTTPFields, method: String, at instant: some TracerInstant) -> TraceSpan {
+        var carried = InstrumentationContext.topLevel
+        if let name = Self.parent, let parent = headers[name] {
+            carried.traceContext = TraceContext(parent: parent, state: Self.state.flatMap { headers[$0] })
+        }
+        return self.tracer.startSpan(
+            method, context: carried, ofKind: .server, at: instant, function: #function, file: #fileID, line: #line)
+    }
+
+    /// Says of the span what came of it, and puts its name on the answer.
+    func finish(
+        _ span: TraceSpan, method: HTTPRequest.Method, route: String?, _ headers: inout HTTPFields,
+        status: HTTPResponse.Status
+    ) {
+        if span.isRecording {
+            let method = MethodLabel.text(method)
+            let route = route ?? "none"
+            span.operationName = "\(method) \(route)"
+            span.attributes = [
+                "http.request.method": .string(method), "http.route": .string(route),
+                "http.response.status_code": .int64(Int64(status.code)),
+            ]
+            if status.code >= 500 { span.setStatus(SpanStatus(code: .error)) }
+        }
+        if let name = Self.parent { headers[name] = span.trace.parent }
     }
 }
 

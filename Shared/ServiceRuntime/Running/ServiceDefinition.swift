@@ -78,11 +78,14 @@ public struct ServiceAssembly {
     /// Adds the routes behind all middlewares; nil: the service brings its own listener among `services` and calls
     /// `host.health.markStarted()` itself.
     public var routes: ((Router<CallContext>) -> Void)?
+    /// Routes among them whose answers are often at hand.
+    public var ready: [ReadyRoute]
 
     public init(
         services: [any Service] = [], beforeListening: (@Sendable () async throws -> Void)? = nil,
-        routes: ((Router<CallContext>) -> Void)? = nil
+        routes: ((Router<CallContext>) -> Void)? = nil, ready: [ReadyRoute] = []
     ) {
+        self.ready = ready
         self.services = services
         self.beforeListening = beforeListening
         self.routes = routes

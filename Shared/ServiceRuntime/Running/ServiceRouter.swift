@@ -29,19 +29,28 @@ public struct ServiceRouter: Sendable {
         self.live = live
     }
 
-    public func build(_ addRoutes: (Router<CallContext>) -> Void) -> Router<CallContext> {
-        let router = Router(context: CallContext.self)
-        router.add(middleware: TraceMiddleware(tracer: self.tracer))
-        router.add(middleware: AccessLogMiddleware())
-        router.add(middleware: HTTPMetricsMiddleware(factory: self.metrics))
-        router.add(middleware: ProblemMiddleware(routes: self.routes))
-        HealthRoutes(monitor: self.health).add(to: router)
+    /// The router, and the same way for what is at hand.
+    func build(
+        watch: CallWatch, ready: [ReadyRoute] = [], _ addRoutes: (Router<CallContext>) -> Void
+    ) -> (router: Router<CallContext>, ready: ReadyDoor?) {
+        let trace = TraceMiddleware(tracer: self.tracer)
+        let log = AccessLogMiddleware()
+        let metrics = HTTPMetricsMiddleware(factory: self.metrics)
         let admission = AdmissionMiddleware(limit: self.inFlightLimit, metrics: self.metrics)
         self.live?.observe { admission.set(limit: $0.integer("HTTP_MAX_IN_FLIGHT")) }
+        let callers = CallerTokenMiddleware(secrets: self.secrets, routes: self.routes)
+        let router = Router(context: CallContext.self)
+        router.add(middleware: trace)
+        router.add(middleware: log)
+        router.add(middleware: metrics)
+        router.add(middleware: ProblemMiddleware(routes: self.routes))
+        HealthRoutes(monitor: self.health).add(to: router)
         router.add(middleware: admission)
-        router.add(middleware: CallerTokenMiddleware(secrets: self.secrets, routes: self.routes))
-        router.add(middleware: DeadlineMiddleware())
+        router.add(middleware: callers)
+        router.add(middleware: DeadlineMiddleware(watch: watch))
         addRoutes(router)
-        return router
+        let door = ReadyDoor(
+            routes: ready, trace: trace, log: log, metrics: metrics, admission: admission, callers: callers)
+        return (router, ready.isEmpty ? nil : door)
     }
 }

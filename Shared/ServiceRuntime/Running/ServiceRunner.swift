@@ -71,11 +71,16 @@ public struct ServiceRunner<Definition: ServiceDefinition>: Sendable {
                 logger: logger))
         services += assembly.services
         if let routes = assembly.routes {
-            let router = ServiceRouter(
+            let watch = CallWatch()
+            let (router, ready) = ServiceRouter(
                 tracer: tracer, metrics: registry, health: health, secrets: secrets,
                 inFlightLimit: self.settings.integer("HTTP_MAX_IN_FLIGHT"), live: live
-            ).build(routes)
-            services.append(self.listener(router, host, assembly.beforeListening))
+            ).build(watch: watch, ready: assembly.ready, routes)
+            let idleTimeout = TimeAmount.seconds(Int64(self.settings.integer("HTTP_IDLE_TIMEOUT_SECONDS")))
+            services.append(
+                self.listener(router, host, assembly.beforeListening) {
+                    ServiceConnectionHandler(ready: ready, watch: watch, idleTimeout: idleTimeout)
+                })
         } else if let beforeListening = assembly.beforeListening {
             try await beforeListening()
         }
@@ -92,10 +97,12 @@ public struct ServiceRunner<Definition: ServiceDefinition>: Sendable {
     }
 
     private func listener(
-        _ router: Router<CallContext>, _ host: ServiceHost, _ beforeListening: (@Sendable () async throws -> Void)?
+        _ router: Router<CallContext>, _ host: ServiceHost, _ beforeListening: (@Sendable () async throws -> Void)?,
+        _ connection: @escaping @Sendable () -> ServiceConnectionHandler
     ) -> some Service {
+        // Our handler closes idle connections: it also sees the requests that the library never sees.
         let configuration = HTTP1Channel.Configuration(
-            idleTimeout: .seconds(Int64(self.settings.integer("HTTP_IDLE_TIMEOUT_SECONDS"))),
+            additionalChannelHandlers: [connection()], idleTimeout: nil,
             httpDecoderConfiguration: HTTP1Channel.Configuration.DecoderConfiguration(
                 maxHeaderFieldSize: 16_384, maxHeaderListSize: 32_768, maxHeaderFieldCount: 100))
         var application = Application(

@@ -70,6 +70,18 @@ final class Stack: Sendable {
         self.http = http
     }
 
+    /// A client that trusts the gateway. Whoever takes it shuts it down.
+    static func client(caFile: String, allowsHTTP2: Bool) -> HTTPClient {
+        var configuration = HTTPClient.Configuration(redirectConfiguration: .disallow)
+        var tls = TLSConfiguration.makeClientConfiguration()
+        tls.trustRoots = .file(caFile)
+        configuration.tlsConfiguration = tls
+        // A test's clients wait for the gateway, not for one another.
+        configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = 64
+        if !allowsHTTP2 { configuration.httpVersion = .http1Only }
+        return HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+    }
+
     var databaseURL: String {
         "host=\(self.cluster.socketFolder) port=\(self.serverPort.withLock { $0 }) user=undercurrent "
             + "dbname=\(self.options.database)"
@@ -86,16 +98,9 @@ final class Stack: Sendable {
         for name in Set(Self.serviceNames + options.programs) {
             ports[name] = Ports(http: try FreePort.find(), metrics: try FreePort.find())
         }
-        var configuration = HTTPClient.Configuration(redirectConfiguration: .disallow)
-        var tls = TLSConfiguration.makeClientConfiguration()
-        tls.trustRoots = .file(folder + "/ca.pem")
-        configuration.tlsConfiguration = tls
-        // A test's clients wait for the gateway, not for one another.
-        configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = 64
-        if !options.allowsHTTP2 { configuration.httpVersion = .http1Only }
         let stack = Stack(
             folder: folder, cluster: cluster, options: options, ports: ports,
-            http: HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration))
+            http: Self.client(caFile: folder + "/ca.pem", allowsHTTP2: options.allowsHTTP2))
         do {
             try stack.nameServer(port: 5432)
             try await stack.createDatabase()

@@ -1,19 +1,24 @@
 /// The `date` line of an answer, made once a second.
-struct DateLine {
+public struct DateLine: Sendable {
     private var second: Int64 = .min
-    /// With its line end.
-    private(set) var line = ""
+    /// The value alone.
+    public private(set) var value = ""
+    /// With its name and line end.
+    public private(set) var line = ""
+
+    public init() {}
 
     /// - Parameter nowMs: wall clock, milliseconds since 1970.
-    mutating func refresh(nowMs: Int64) {
+    public mutating func refresh(nowMs: Int64) {
         let second = nowMs / 1_000
         guard second != self.second else { return }
         self.second = second
-        self.line = "date: \(Self.text(second))\r\n"
+        self.value = Self.text(second)
+        self.line = "date: \(self.value)\r\n"
     }
 
     /// `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, section 5.6.7).
-    static func text(_ second: Int64) -> String {
+    public static func text(_ second: Int64) -> String {
         let days = Int(second / 86_400)
         let time = Int(second % 86_400)
         // Civil date from days since 1970, by eras of 400 years.
