@@ -87,8 +87,7 @@ enum AnomalyPropagation: ServiceDefinition {
         let domains = DomainStore(pool: pool)
         let topologies = TopologyStore(pool: pool)
         let anomalies = AnomalyRoutes(store: AnomalyStore(pool: pool), timeout: timeout)
-        let forecasts = ForecastRoutes(
-            store: ForecastStore(pool: pool), positions: ReaderPositionStore(pool: pool), timeout: timeout)
+        let forecasts = ForecastRoutes(store: ForecastStore(pool: pool), timeout: timeout)
         let topology = TopologyRoutes(store: topologies, timeout: timeout)
         let propagation = PropagationRoutes(
             cache: EdgeCache(pool: pool, maximumAge: edgeAge), domains: domains, observations: observations,

@@ -95,23 +95,23 @@ struct FindingsReaderTests {
                 findings: [Fixture.move(source, minute: 3, by: 2, edges: [edge])])
             try await self.drain(reader)
             let store = ForecastStore(pool: fixture.pool)
-            let open = try #require(try await store.list(ForecastFilter(scored: false), after: nil, limit: 5).first)
+            let open = try #require(try await store.overview(ForecastFilter(scored: false), after: nil, limit: 5).forecasts.first)
             #expect(open.forecast.expectedChange == 4)
             #expect(open.forecast.horizonAt == Fixture.minute(5))
             #expect(open.outcome == nil)
 
             try await fixture.evaluate(event: "front", windowEnd: Fixture.minute(4))
             try await self.drain(reader)
-            #expect(try await store.list(ForecastFilter(scored: true), after: nil, limit: 5).isEmpty)
+            #expect(try await store.overview(ForecastFilter(scored: true), after: nil, limit: 5).forecasts.isEmpty)
 
             try await fixture.evaluate(event: "front", windowEnd: Fixture.minute(5))
             try await self.drain(reader)
-            let scored = try #require(try await store.list(ForecastFilter(scored: true), after: nil, limit: 5).first)
+            let scored = try #require(try await store.overview(ForecastFilter(scored: true), after: nil, limit: 5).forecasts.first)
             #expect(scored.outcome == 3)
             #expect(scored.signHit == true)
             #expect(scored.covered == nil)
             #expect(scored.forecast == open.forecast)
-            let tally = try await store.tally(ForecastFilter(event: "front"))
+            let tally = try await store.overview(ForecastFilter(event: "front"), after: nil, limit: 1).tally
             #expect(tally.forecasts == 1)
             #expect(tally.scored == 1)
             #expect(tally.signHits == 1)
@@ -147,7 +147,9 @@ struct FindingsReaderTests {
                     }
                 }
                 try await self.drain(reader)
-                let all = try await ForecastStore(pool: fixture.pool).list(ForecastFilter(), after: nil, limit: 100)
+                let all = try await ForecastStore(pool: fixture.pool).overview(
+                ForecastFilter(), after: nil, limit: 100
+            ).forecasts
                 #expect(all.count == 30)
                 #expect(all.filter { $0.forecast.intervalLow != nil }.count == 10)
                 #expect(all.filter { $0.covered == true }.count >= 6)
@@ -185,7 +187,9 @@ struct FindingsReaderTests {
             }
             try await fixture.evaluate(event: "other", windowEnd: Fixture.minute(6))
             try await self.drain(FindingsReader(pool: fixture.pool))
-            let rows = try await ForecastStore(pool: fixture.pool).list(ForecastFilter(), after: nil, limit: 5)
+            let rows = try await ForecastStore(pool: fixture.pool).overview(
+                ForecastFilter(), after: nil, limit: 5
+            ).forecasts
             #expect(rows.count == 2)
             let scored = try #require(rows.first { $0.forecast.target == target })
             #expect(scored.outcome == -1)

@@ -8,7 +8,6 @@ struct ForecastRoutes: Sendable {
     static let limits = 1...500
     private static let list = "forecasts"
     let store: ForecastStore
-    let positions: ReaderPositionStore
     let timeout: QueryBound
 
     func add(to router: Router<CallContext>) {
@@ -129,14 +128,15 @@ struct ForecastRoutes: Sendable {
         let filter = ForecastFilter(event: try query.name("event"), since: try query.time("since"), scored: scored)
         let limit = try query.integer("limit", in: Self.limits, default: 50)
         let end = try PageEnd(query, of: Self.list)
-        var forecasts = try await self.store.list(filter, after: end, limit: limit + 1)
+        var (forecasts, tally, unreadRevisions) = try await self.store.overview(filter, after: end, limit: limit + 1)
         var cursor: String?
         if forecasts.count > limit {
             forecasts.removeLast(forecasts.count - limit)
             cursor = forecasts.last.map { PageEnd(time: $0.forecast.movedAt, id: $0.forecast.id).cursor(of: Self.list) }
         }
-        let summary = Summary(
-            try await self.store.tally(filter), unreadRevisions: try await self.positions.unreadRevisions())
-        return try Response.json(Answer(items: forecasts.map(Item.init), nextCursor: cursor, summary: summary))
+        return try Response.json(
+            Answer(
+                items: forecasts.map(Item.init), nextCursor: cursor,
+                summary: Summary(tally, unreadRevisions: unreadRevisions)))
     }
 }

@@ -19,11 +19,7 @@ struct AnomalyStore: Sendable {
         a.id, a.kind, a.event_id, s.domain, s.event_id, s.market, s.venue, t.domain, t.event_id, t.market, t.venue, a.layer,
         a.started_at, a.opened_at, a.closed_at, a.severity, a.peak_statistic, a.level, a."values", a.reason
         """
-    private static let source = """
-        FROM anomalies a
-        JOIN nodes s ON s.node_id = a.node_id
-        LEFT JOIN nodes t ON t.node_id = a.target_node
-        """
+    private static let names = ListQuery.name("s", of: "a.node_id") + "\n" + ListQuery.name("t", of: "a.target_node")
 
     /// Newest opening first.
     /// - Returns: at most `limit` anomalies.
@@ -34,13 +30,15 @@ struct AnomalyStore: Sendable {
         if let kind = filter.kind { query.require("a.kind = ?", .text(kind.rawValue)) }
         if let severity = filter.severity { query.require("a.severity = ?", .text(severity.rawValue)) }
         if let since = filter.since { query.require("a.opened_at >= ?", .timestamp(since)) }
-        let page = query.page(Self.columns, Self.source, time: "a.opened_at", id: "a.id", after: end, limit: limit)
+        let page = query.page(
+            Self.columns, of: "anomalies", alias: "a", Self.names, time: "opened_at", after: end, limit: limit)
         return try await self.pool.query(page, query.parameters).map(Self.anomaly)
     }
 
     func anomaly(id: String) async throws -> Anomaly? {
         let rows = try await self.pool.query(
-            PostgresStatement(composed: "SELECT \(Self.columns) \(Self.source) WHERE a.id = $1 LIMIT 1"), [.text(id)])
+            PostgresStatement(composed: "SELECT \(Self.columns) FROM anomalies a \(Self.names) WHERE a.id = $1 LIMIT 1"),
+            [.text(id)])
         return try rows.first.map(Self.anomaly)
     }
 

@@ -39,6 +39,8 @@ struct ForecastStore: Sendable {
     private static let source = """
         FROM forecasts f JOIN nodes s ON s.node_id = f.source_node JOIN nodes t ON t.node_id = f.target_node
         """
+    private static let names =
+        ListQuery.name("s", of: "f.source_node") + "\n" + ListQuery.name("t", of: "f.target_node")
 
     /// Adds forecasts; known ones stay as they are.
     static func insert(_ forecasts: [Forecast]) -> PostgresQuery {
@@ -115,11 +117,21 @@ struct ForecastStore: Sendable {
         return try rows.map(Self.forecast).map(\.forecast)
     }
 
-    /// Newest move first.
-    func list(_ filter: ForecastFilter, after end: PageEnd?, limit: Int) async throws -> [StoredForecast] {
-        var query = Self.query(filter)
-        let page = query.page(Self.columns, Self.source, time: "f.moved_at", id: "f.id", after: end, limit: limit)
-        return try await self.pool.query(page, query.parameters).map(Self.forecast)
+    /// A page of a list, newest move first, with how all forecasts of the filter did and what is not read yet: what one answer
+    /// says, in one round trip.
+    func overview(
+        _ filter: ForecastFilter, after end: PageEnd?, limit: Int
+    ) async throws -> (forecasts: [StoredForecast], tally: Tally, unreadRevisions: Int) {
+        let all = Self.query(filter)
+        var listed = all
+        let page = listed.page(
+            Self.columns, of: "forecasts", alias: "f", Self.names, time: "moved_at", after: end, limit: limit)
+        let answers = try await self.pool.query([
+            PostgresQuery(page, listed.parameters), Self.tally(all), ReaderPositionStore.unreadRevisions,
+        ])
+        return (
+            try answers[0].map(Self.forecast), try Self.tally(answers[1]), try answers[2].column(Int.self).first ?? 0
+        )
     }
 
     /// How all forecasts of a filter did.
@@ -134,9 +146,8 @@ struct ForecastStore: Sendable {
         var baseRate: Double?
     }
 
-    func tally(_ filter: ForecastFilter) async throws -> Tally {
-        let query = Self.query(filter)
-        let rows = try await self.pool.query(
+    private static func tally(_ query: ListQuery) -> PostgresQuery {
+        PostgresQuery(
             PostgresStatement(
                 composed: """
                     SELECT count(*), count(f.scored_at), count(f.covered), count(*) FILTER (WHERE f.covered),
@@ -144,6 +155,9 @@ struct ForecastStore: Sendable {
                         avg(coalesce(f.base_rate, 0.5)) FILTER (WHERE f.sign_hit IS NOT NULL)
                     FROM forecasts f \(query.filters)
                     """), query.parameters)
+    }
+
+    private static func tally(_ rows: PostgresRows) throws -> Tally {
         guard let row = rows.first else { return Tally() }
         let (forecasts, scored, withInterval, covered, withChange, signHits, baseRate) = try row.decode(
             (Int, Int, Int, Int, Int, Int, Double?).self)

@@ -23,19 +23,35 @@ struct ListQuery {
     var filters: String { self.conditions.isEmpty ? "" : "WHERE " + self.conditions.joined(separator: " AND ") }
 
     /// The whole statement for one page, newest first.
+    ///
+    /// The page is found before names are looked up, so that the work grows with the page and not with the tables.
+    /// - Parameters:
+    ///   - table: with the alias that columns, conditions and joins use, `anomalies a`.
+    ///   - joins: what gives the rows of the page their names.
     mutating func page(
-        _ columns: String, _ source: String, time: String, id: String, after end: PageEnd?, limit: Int
+        _ columns: String, of table: String, alias: String, _ joins: String, time: String, after end: PageEnd?,
+        limit: Int
     ) -> PostgresStatement {
         if let end {
             self.parameters += [.timestamp(end.time), .text(end.id)]
             let (at, name) = (self.parameters.count - 1, self.parameters.count)
-            self.conditions.append("(\(time) < $\(at) OR (\(time) = $\(at) AND \(id) > $\(name)))")
+            self.conditions.append(
+                "(\(alias).\(time) < $\(at) OR (\(alias).\(time) = $\(at) AND \(alias).id > $\(name)))")
         }
         self.parameters.append(.int(limit))
+        let order = "ORDER BY \(alias).\(time) DESC, \(alias).id"
         return PostgresStatement(
             composed: """
-                SELECT \(columns) \(source) \(self.filters)
-                ORDER BY \(time) DESC, \(id) LIMIT $\(self.parameters.count)
+                SELECT \(columns) FROM (
+                    SELECT * FROM \(table) \(alias) \(self.filters) \(order) LIMIT $\(self.parameters.count)) \(alias)
+                \(joins) \(order)
                 """)
+    }
+
+    /// The four parts of a node's name under `alias`, one look-up for each row; NULLs where `column` is NULL.
+    static func name(_ alias: String, of column: String) -> String {
+        """
+        LEFT JOIN LATERAL (SELECT domain, event_id, market, venue FROM nodes WHERE node_id = \(column) LIMIT 1) \(alias) ON true
+        """
     }
 }

@@ -25,14 +25,11 @@ struct ReaderPositionStore: Sendable {
     }
 
     /// Revisions of all shards that nobody has taken in yet. A position is saved up to two seconds after it was reached.
-    func unreadRevisions() async throws -> Int {
-        try await self.pool.query(
-            """
-            SELECT coalesce(sum(greatest(0, l.revision - coalesce(p.revision, 0))), 0)::bigint
-            FROM shard_leases l LEFT JOIN reader_positions p ON p.shard = l.shard AND p.reader = $1
-            """, [.text(Self.reader)]
-        ).column(Int.self).first ?? 0
-    }
+    static let unreadRevisions = PostgresQuery(
+        """
+        SELECT coalesce(sum(greatest(0, l.revision - coalesce(p.revision, 0))), 0)::bigint
+        FROM shard_leases l LEFT JOIN reader_positions p ON p.shard = l.shard AND p.reader = $1
+        """, [.text(Self.reader)])
 
     /// - Parameter positions: at most one per shard.
     static func save(_ positions: [ReaderPosition]) -> PostgresQuery {

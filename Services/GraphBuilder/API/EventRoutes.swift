@@ -74,33 +74,43 @@ struct EventRoutes: Sendable {
         return try JSONAnswer.response(page)
     }
 
+    /// One row, so that one round trip says all: the nodes, the newest evaluation of each of their domains (one look into the
+    /// index each, however long the history), the current graph.
+    private static let detail: PostgresStatement = """
+        SELECT n.domains, n.markets, n.venues, e.domains, e.ends, e.widths, g.graph_id, g.window_end, g.layers
+        FROM (
+            SELECT coalesce(array_agg(domain), '{}') AS domains, coalesce(array_agg(market), '{}') AS markets,
+                coalesce(array_agg(venue), '{}') AS venues
+            FROM (SELECT domain, market, venue FROM nodes WHERE shard = $1 AND event_id = $2 LIMIT 10000) limited) n
+        CROSS JOIN LATERAL (
+            SELECT coalesce(array_agg(d.domain ORDER BY d.domain), '{}') AS domains,
+                coalesce(array_agg(newest.window_end ORDER BY d.domain), '{}') AS ends,
+                coalesce(array_agg(newest.bucket_ms ORDER BY d.domain), '{}') AS widths
+            FROM (SELECT DISTINCT unnest(n.domains) AS domain) d
+            CROSS JOIN LATERAL (
+                SELECT window_end, bucket_ms FROM evaluations WHERE shard = $1 AND domain = d.domain
+                ORDER BY window_end DESC LIMIT 1) newest) e
+        LEFT JOIN event_graphs g ON g.shard = $1 AND g.event_id = $2
+        """
+
     private func event(_ id: String) async throws -> Response {
-        let shard = Shard(event: id)
-        let nodes = try await self.query(
-            "SELECT domain, market, venue FROM nodes WHERE shard = $1 AND event_id = $2 LIMIT 10000",
-            [.shard(shard), .text(id)]
-        ).map { row in
-            let (domain, market, venue) = try row.decode((String, String, String).self)
-            return NodeKey(domain: domain, event: id, market: market, venue: venue)
-        }.sorted()
-        guard !nodes.isEmpty else { throw Problem(.notFound, detail: "this event is not known") }
-        let domains = Set(nodes.map(\.domain)).sorted()
-        let evaluated = try await self.query(
-            """
-            SELECT DISTINCT ON (domain) domain, window_end, bucket_ms FROM evaluations
-            WHERE shard = $1 AND domain = ANY($2::text[]) ORDER BY domain, window_end DESC
-            """, [.shard(shard), .textArray(domains)]
-        ).map { row in
-            let (domain, end, width) = try row.decode((String, Timestamp, Int64).self)
-            return Detail.Evaluated(domain: domain, windowEnd: end, bucketMs: width)
+        let rows = try await self.query(Self.detail, [.shard(Shard(event: id)), .text(id)])
+        guard let row = rows.first else { throw PostgresError(.malformedRow, detail: "an event has no row") }
+        let (domains, markets, venues, evaluatedDomains, ends, widths, graph, windowEnd, layers) = try row.decode(
+            (
+                [String], [String], [String], [String], [Timestamp], [Int64], String?, Timestamp?,
+                PostgresJSON<[LayerReport]>?
+            ).self)
+        guard !domains.isEmpty else { throw Problem(.notFound, detail: "this event is not known") }
+        let nodes = zip(domains, zip(markets, venues)).map { domain, place in
+            NodeKey(domain: domain, event: id, market: place.0, venue: place.1)
         }
-        let graph = try await self.query(
-            "SELECT graph_id, window_end, layers FROM event_graphs WHERE shard = $1 AND event_id = $2",
-            [.shard(shard), .text(id)]
-        ).first.map { row in try row.decode((String, Timestamp, PostgresJSON<[LayerReport]>).self) }
+        let evaluated = zip(evaluatedDomains, zip(ends, widths)).map { domain, newest in
+            Detail.Evaluated(domain: domain, windowEnd: newest.0, bucketMs: newest.1)
+        }
         return try JSONAnswer.response(
             Detail(
-                id: id, domains: domains, nodes: nodes, lastEvaluated: evaluated, graphId: graph?.0,
-                windowEnd: graph?.1, layers: graph?.2.value ?? []))
+                id: id, domains: Set(domains).sorted(), nodes: nodes.sorted(), lastEvaluated: evaluated, graphId: graph,
+                windowEnd: windowEnd, layers: layers?.value ?? []))
     }
 }

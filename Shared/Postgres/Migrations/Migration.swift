@@ -33,6 +33,7 @@ public struct Migration: Sendable, Hashable {
         Migration(number: 6, name: "performance", embedded: PackageResources._006_performance_sql),
         Migration(number: 7, name: "readiness", embedded: PackageResources._007_readiness_sql),
         Migration(number: 10, name: "audit-log", embedded: PackageResources._010_audit_log_sql),
+        Migration(number: 11, name: "forecasts-by-event", embedded: PackageResources._011_forecasts_by_event_sql),
     ]
 
     #if DEBUG

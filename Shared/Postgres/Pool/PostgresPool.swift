@@ -106,8 +106,8 @@ public final class PostgresPool: Sendable {
     public nonisolated(nonsending) func query(
         _ statement: PostgresStatement, _ parameters: [PostgresValue] = [], deadline: ContinuousClock.Instant? = nil
     ) async throws -> PostgresRows {
-        if let bound = PostgresDeadline.statement {
-            return try await self.query(PostgresQuery(statement, parameters), bound: bound, deadline: deadline)
+        if PostgresDeadline.statement != nil {
+            return try await self.query([PostgresQuery(statement, parameters)], deadline: deadline)[0]
         }
         let lease = try await self.lease(deadline: deadline)
         do {
@@ -120,16 +120,19 @@ public final class PostgresPool: Sendable {
         }
     }
 
-    /// One statement with the server's own limit, in one round trip.
-    private nonisolated(nonsending) func query(
-        _ query: PostgresQuery, bound: PostgresDeadline.Statement, deadline: ContinuousClock.Instant?
-    ) async throws -> PostgresRows {
-        // Local to the transaction, and a pipeline is one.
-        let limit = PostgresQuery(
-            "SELECT set_config('statement_timeout', $1, true)", [.text("\(bound.milliseconds)ms")])
-        let before = [limit] + (bound.delayQuery.map { [$0] } ?? [])
+    /// Several statements in one round trip and one transaction, in order.
+    /// - Returns: the rows of each.
+    public nonisolated(nonsending) func query(
+        _ queries: [PostgresQuery], deadline: ContinuousClock.Instant? = nil
+    ) async throws -> [PostgresRows] {
+        // The server's own limit is local to the transaction, and a pipeline is one.
+        let before = PostgresDeadline.statement.map { bound in
+            [PostgresQuery("SELECT set_config('statement_timeout', $1, true)", [.text("\(bound.milliseconds)ms")])]
+                + (bound.delayQuery.map { [$0] } ?? [])
+        }
         return try await self.withConnection(deadline: deadline) { connection in
-            try await connection.pipeline(before + [query], deadline: deadline)[before.count]
+            Array(
+                try await connection.pipeline((before ?? []) + queries, deadline: deadline).dropFirst(before?.count ?? 0))
         }
     }
 
