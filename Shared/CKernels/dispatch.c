@@ -56,6 +56,13 @@ EFFECT(
      const float *columnInverses, float *largest),
     (c, rows, width, rowMeans, rowInverses, columnMeans, columnInverses, largest))
 EFFECT(
+    join_maxima,
+    (float *a, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t width, const float *b, ptrdiff_t bWidth, int isTriangle),
+    (a, rows, columns, width, b, bWidth, isTriangle))
+VALUE(
+    ptrdiff_t, candidates, (const struct kernel_line *line, ptrdiff_t first, ptrdiff_t count, int32_t *found),
+    (line, first, count, found))
+EFFECT(
     pack, (const double *x, ptrdiff_t count, double scale, float *target, ptrdiff_t stride),
     (x, count, scale, target, stride))
 VALUE(double, median, (const double *x, ptrdiff_t count), (x, count))

@@ -163,6 +163,39 @@ CLONES void kernel_scores(
     }
 }
 
+CLONES void kernel_join_maxima(
+    float *a, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t width, const float *b, ptrdiff_t bWidth, int isTriangle) {
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        float *line = a + i * width;
+        for (ptrdiff_t j = isTriangle ? i + 1 : 0; j < columns; j++) {
+            const float other = b[j * bWidth + i];
+            line[j] = other > line[j] ? other : line[j];
+        }
+    }
+}
+
+/// Whether a column may be passed over; what is not a number may not.
+INLINE int isPassed(const struct kernel_line *line, ptrdiff_t j) {
+    const float y = line->conditions[j], second = line->roundings[j];
+    const float bound = line->rounding * (y + second) + line->condition * second + line->unit * line->condition * y;
+    return (line->strengths[j] + bound < line->limit) & (line->memories[j] < line->memoryLimit);
+}
+
+CLONES ptrdiff_t kernel_candidates(const struct kernel_line *given, ptrdiff_t first, ptrdiff_t count, int32_t *found) {
+    const struct kernel_line line = *given;
+    ptrdiff_t size = 0, j = first;
+    for (; j + 16 <= count; j += 16) {
+        int32_t passed = 0;
+        for (ptrdiff_t k = 0; k < 16; k++) passed += isPassed(&line, j + k);
+        if (passed == 16) continue;
+        for (ptrdiff_t k = 0; k < 16; k++)
+            if (!isPassed(&line, j + k)) found[size++] = (int32_t)(j + k);
+    }
+    for (; j < count; j++)
+        if (!isPassed(&line, j)) found[size++] = (int32_t)j;
+    return size;
+}
+
 CLONES void kernel_pack(const double *x, ptrdiff_t count, double scale, float *target, ptrdiff_t stride) {
     for (ptrdiff_t t = 0; t < count; t++) target[t * stride] = (float)(x[t] * scale);
 }

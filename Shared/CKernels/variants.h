@@ -15,6 +15,8 @@
 #define kernel_memories VARIANT(kernel_memories)
 #define kernel_products VARIANT(kernel_products)
 #define kernel_scores VARIANT(kernel_scores)
+#define kernel_join_maxima VARIANT(kernel_join_maxima)
+#define kernel_candidates VARIANT(kernel_candidates)
 #define kernel_pack VARIANT(kernel_pack)
 #define kernel_median VARIANT(kernel_median)
 #define kernel_clip_range VARIANT(kernel_clip_range)

@@ -36,6 +36,23 @@ void kernel_scores(
     float *c, ptrdiff_t rows, ptrdiff_t width, const float *rowMeans, const float *rowInverses,
     const float *columnMeans, const float *columnInverses, float *largest);
 
+/// a[i * width + j] becomes the larger of itself and b[j * bWidth + i], for j from 0, or from i + 1 where `isTriangle`; b may be
+/// a then.
+void kernel_join_maxima(
+    float *a, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t width, const float *b, ptrdiff_t bWidth, int isTriangle);
+
+/// What a row of pairs is held against: those are passed over whose strength and error bound are under `limit` together and
+/// whose memory is under `memoryLimit`.
+struct kernel_line {
+    const float *strengths, *memories;
+    /// kappa of each column, not finite where it has to be looked at whatever its numbers are; and what rounding took away.
+    const float *conditions, *roundings;
+    float condition, rounding, unit, limit, memoryLimit;
+};
+
+/// The columns first ..< count that may not be passed over, ascending, to `found`; returns how many.
+ptrdiff_t kernel_candidates(const struct kernel_line *line, ptrdiff_t first, ptrdiff_t count, int32_t *found);
+
 /// target[t * stride] = x[t] * scale.
 void kernel_pack(const double *x, ptrdiff_t count, double scale, float *target, ptrdiff_t stride);
 

@@ -8,13 +8,20 @@ public enum Evaluation {
     /// With A asked nodes among N, window W and 2L + 1 lags the screening is A x N x W x (2L + 1) multiplications in
     /// bytes or float; what survives costs the same per pair in Double, and the baseline's length where the lag is chosen
     /// on it.
-    public static func evaluate(_ input: EvaluationInput) -> [EventEvaluation] {
-        self.evaluate(input, arithmetic: .fastest)
+    ///
+    /// - Parameter observer: is told of each stage as it begins.
+    public static func evaluate(
+        _ input: EvaluationInput, observer: EvaluationStage.Observer? = nil
+    ) -> [EventEvaluation] {
+        self.evaluate(input, arithmetic: .fastest, observer: observer)
     }
 
     /// - Parameter arithmetic: of the screening; it changes the time, never the answer.
-    static func evaluate(_ input: EvaluationInput, arithmetic: ScreenArithmetic) -> [EventEvaluation] {
-        var run = EvaluationRun(input, arithmetic: arithmetic)
+    static func evaluate(
+        _ input: EvaluationInput, arithmetic: ScreenArithmetic, observer: EvaluationStage.Observer? = nil
+    ) -> [EventEvaluation] {
+        observer?(.prepare)
+        var run = EvaluationRun(input, arithmetic: arithmetic, observer: observer)
         if run.scanTogether() {
             run.scanPartners(input.partners.dropFirst())
         } else {
@@ -29,6 +36,7 @@ public enum Evaluation {
 private struct EvaluationRun {
     let input: EvaluationInput
     let arithmetic: ScreenArithmetic
+    let observer: EvaluationStage.Observer?
     let events: [String]
     private var failures: [Layer: String] = [:]
     private var counts: [PairCounts]
@@ -37,7 +45,7 @@ private struct EvaluationRun {
     /// By asked event.
     private var settled: [[SettledPair]]
 
-    init(_ whole: EvaluationInput, arithmetic: ScreenArithmetic) {
+    init(_ whole: EvaluationInput, arithmetic: ScreenArithmetic, observer: EvaluationStage.Observer?) {
         var input = whole
         input.block = whole.block.withoutSeasons(whole.periods, shape: whole.shape)
         input.partners = whole.partners.map {
@@ -45,6 +53,7 @@ private struct EvaluationRun {
         }
         self.input = input
         self.arithmetic = arithmetic
+        self.observer = observer
         self.events = Set(input.events).sorted()
         self.counts = [PairCounts](repeating: PairCounts(), count: self.events.count * Layer.allCases.count)
         self.settled = [[SettledPair]](repeating: [], count: self.events.count)
@@ -120,7 +129,7 @@ private struct EvaluationRun {
         var scan = PairScan(
             panel: panel, numbers: numbers, thresholds: self.input.thresholds, layers: layers,
             events: self.events.count, settlesAll: self.input.includesRejected,
-            arithmetic: self.arithmetic)
+            arithmetic: self.arithmetic, observer: self.observer)
         scan.run(rows: rows, others: others, pairsWithinRows: pairsWithinRows)
         for (index, count) in scan.counts.enumerated() {
             self.counts[index].pairs += count.pairs
@@ -137,6 +146,7 @@ private struct EvaluationRun {
     }
 
     func results() -> [EventEvaluation] {
+        self.observer?(.assemble)
         let assembly = EventAssembly(input: self.input, failures: self.failures, panels: self.panels)
         let size = Layer.allCases.count
         return self.events.indices.map { event in

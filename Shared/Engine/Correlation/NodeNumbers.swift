@@ -43,6 +43,33 @@ struct NodeNumbers {
         if self.event[first] != self.event[second] { return .crossEvent }
         return self.market[first] != self.market[second] ? .crossMarket : .direct
     }
+
+    /// The places of the columns of each event, which lie side by side.
+    ///
+    /// - Parameter columns: rows of the block, ascending.
+    func eventSpans(_ columns: [Int]) -> [Range<Int>] {
+        var spans: [Range<Int>] = []
+        var start = 0
+        for place in columns.indices.dropFirst() where self.event[columns[place]] != self.event[columns[start]] {
+            spans.append(start..<place)
+            start = place
+        }
+        if !columns.isEmpty { spans.append(start..<columns.count) }
+        return spans
+    }
+
+    /// How many of some columns of one event belong to a market; they lie side by side.
+    func columns(_ columns: [Int], _ range: Range<Int>, ofMarket market: Int32) -> Int {
+        func start(of market: Int32) -> Int {
+            var (low, high) = (range.lowerBound, range.upperBound)
+            while low < high {
+                let middle = (low + high) / 2
+                if self.market[columns[middle]] < market { low = middle + 1 } else { high = middle }
+            }
+            return low
+        }
+        return start(of: market + 1) - start(of: market)
+    }
 }
 
 /// Pairs of one event's layer by what became of them so far.

@@ -33,7 +33,7 @@ struct PackedRows {
     let memories: UnsafeMutablePointer<Float>
     /// By lag, then row: mean term and 1 / centred norm of the leader, then those of the follower; each (L + 1) x width.
     let factors: UnsafeMutablePointer<Float>
-    /// kappa of each row, 1 or more.
+    /// kappa of each row, 1 or more; infinite where it cannot be screened.
     let conditions: UnsafeMutablePointer<Float>
     /// What rounding to bytes took away, in centred norms.
     let roundings: UnsafeMutablePointer<Float>
@@ -52,7 +52,7 @@ struct PackedRows {
         self.offsets = memory.take(filledWith: 0, usesBytes ? lags * self.width : 0)
         self.memories = memory.take(filledWith: 0, panel.autocorrelationLags * self.width)
         self.factors = memory.take(filledWith: 0, 4 * lags * self.width)
-        self.conditions = memory.take(filledWith: 1, rows.count)
+        self.conditions = memory.take(filledWith: .infinity, rows.count)
         self.roundings = memory.take(filledWith: 0, rows.count)
         for (position, row) in rows.enumerated() { self.load(row, at: position, from: panel) }
     }
@@ -61,6 +61,7 @@ struct PackedRows {
         panel.preparePresent(row)
         let present = panel.present
         guard present.states[row].isPlain else { return }
+        self.conditions[position] = 1
         let length = present.length
         let energy = present.moments(row, lag: 0, isFollower: true).energy
         guard energy > 0 else { return }

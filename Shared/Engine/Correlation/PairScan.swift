@@ -10,8 +10,13 @@ struct PairScan {
     let thresholds: LayerThresholds
     let settlesAll: Bool
     let arithmetic: ScreenArithmetic
+    private let observer: EvaluationStage.Observer?
     /// By layer (raw value): what |r| plus its error has to reach to be settled; infinite where the layer is not asked for.
     private let limits: [Float]
+    /// The least of these.
+    private let leastLimit: Float
+    /// Columns of the row in hand that have to be looked at.
+    private let found: UnsafeMutablePointer<Int32>
     /// Float r of the pair in hand by signed lag.
     private let curve: UnsafeMutablePointer<Float>
     /// By asked event, then layer (raw value - 1).
@@ -22,12 +27,13 @@ struct PairScan {
 
     init(
         panel: SeriesPanel, numbers: NodeNumbers, thresholds: LayerThresholds, layers: Set<Layer>, events: Int,
-        settlesAll: Bool, arithmetic: ScreenArithmetic = .fastest
+        settlesAll: Bool, arithmetic: ScreenArithmetic = .fastest, observer: EvaluationStage.Observer? = nil
     ) {
         self.panel = panel
         self.numbers = numbers
         self.thresholds = thresholds
         self.settlesAll = settlesAll
+        self.observer = observer
         // Sums of products of more bytes than that may not fit 32 bits.
         self.arithmetic = panel.present.length < 60_000 ? arithmetic : .floats
         self.limits =
@@ -36,6 +42,8 @@ struct PairScan {
                 guard layers.contains(layer) else { return .infinity }
                 return settlesAll ? -1 : Float(thresholds[layer]) - 1e-6
             }
+        self.leastLimit = self.limits.min() ?? .infinity
+        self.found = panel.memory.take(Int32.self, Self.tileColumns)
         self.curve = panel.memory.take(Float.self, 2 * panel.shape.lag + 1)
         self.counts = [PairCounts](repeating: PairCounts(), count: events * Layer.allCases.count)
         self.settlement = PairSettlement(panel: panel, thresholds: thresholds)
@@ -47,6 +55,7 @@ struct PairScan {
 
     /// All pairs of `rows` among themselves and with `others` (disjoint, ascending).
     mutating func run(rows: [Int], others: [Int], pairsWithinRows: Bool) {
+        self.observer?(.prepare)
         func packed(_ rows: [Int], by size: Int) -> [PackedRows] {
             stride(from: 0, to: rows.count, by: size).map {
                 PackedRows(Array(rows[$0..<min($0 + size, rows.count)]), of: self.panel, arithmetic: self.arithmetic)
@@ -84,6 +93,7 @@ struct PairScan {
         var screened = [ScreenedTile?](repeating: nil, count: lanes)
         for start in stride(from: 0, to: tiles.count, by: lanes) {
             let count = min(lanes, tiles.count - start)
+            self.observer?(.screen)
             screened.withUnsafeMutableBufferPointer { results in
                 let results = results
                 EngineHardware.spread(count) { lane in
@@ -91,6 +101,7 @@ struct PairScan {
                     results[lane] = screenings[lane].tile(tile.rows, tile.columns, isSquare: tile.isSquare)
                 }
             }
+            self.observer?(.settle)
             for tile in screened[..<count] {
                 if let tile { self.take(tile) }
             }
@@ -99,8 +110,14 @@ struct PairScan {
 
     private mutating func take(_ tile: ScreenedTile) {
         let columns = tile.columns.rows
+        let spans = self.numbers.eventSpans(columns)
         for (i, row) in tile.rows.rows.enumerated() {
-            for j in (tile.isSquare ? i + 1 : 0)..<columns.count {
+            let first = tile.isSquare ? i + 1 : 0
+            for span in spans where span.upperBound > first {
+                self.countPairs(row, columns, span, from: first)
+            }
+            for place in 0..<tile.candidates(i, from: first, limit: self.leastLimit, into: self.found) {
+                let j = Int(self.found[place])
                 let column = columns[j]
                 let layer = self.numbers.layer(row, column)
                 guard self.limits[layer.rawValue] < .infinity else { continue }
@@ -109,9 +126,33 @@ struct PairScan {
         }
     }
 
+    /// Counts the pairs of a row and the columns of one event, by layer.
+    private mutating func countPairs(_ row: Int, _ columns: [Int], _ span: Range<Int>, from first: Int) {
+        let within = max(first, span.lowerBound)..<span.upperBound
+        let column = columns[within.lowerBound]
+        let (asked, other) = (self.numbers.asked[row], self.numbers.asked[column])
+        guard asked >= 0 || other >= 0 else { return }
+        func add(_ count: Int, _ layer: Layer) {
+            guard count > 0, self.limits[layer.rawValue] < .infinity else { return }
+            let place = layer.rawValue - 1
+            if asked >= 0 { self.counts[Int(asked) * Layer.allCases.count + place].pairs += count }
+            if other >= 0, other != asked { self.counts[Int(other) * Layer.allCases.count + place].pairs += count }
+        }
+        guard self.numbers.domain[row] == self.numbers.domain[column] else {
+            add(within.count, .crossDomain)
+            return
+        }
+        guard self.numbers.event[row] == self.numbers.event[column] else {
+            add(within.count, .crossEvent)
+            return
+        }
+        let direct = self.numbers.columns(columns, within, ofMarket: self.numbers.market[row])
+        add(direct, .direct)
+        add(within.count - direct, .crossMarket)
+    }
+
     @inline(__always)
     private mutating func take(_ tile: ScreenedTile, _ i: Int, _ j: Int, _ row: Int, _ column: Int, _ layer: Layer) {
-        self.count(row, column, layer, \.pairs)
         let (first, second) = (self.panel.present.states[row], self.panel.present.states[column])
         guard first.isPlain, second.isPlain else {
             if first.isConstant || second.isConstant {
@@ -156,7 +197,6 @@ struct PairScan {
     }
 
     /// Once for each asked event the pair belongs to.
-    @inline(__always)
     private mutating func count(_ row: Int, _ column: Int, _ layer: Layer, _ part: WritableKeyPath<PairCounts, Int>) {
         let events = (self.numbers.asked[row], self.numbers.asked[column])
         let size = Layer.allCases.count

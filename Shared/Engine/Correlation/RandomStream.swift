@@ -16,7 +16,10 @@ public struct RandomStream: RandomNumberGenerator, Sendable {
     public mutating func uniform() -> Double { Double(self.next() >> 11) * 0x1p-53 }
 
     /// Uniform in 0 ..< bound, without bias (Lemire 2019).
+    ///
+    /// - Precondition: `bound` is above 0.
     public mutating func below(_ bound: Int) -> Int {
+        precondition(bound > 0, "there is no number below 0 to draw")
         var product = self.next().multipliedFullWidth(by: UInt64(bound))
         let limit = (0 &- UInt64(bound)) % UInt64(bound)
         while product.low < limit { product = self.next().multipliedFullWidth(by: UInt64(bound)) }

@@ -47,6 +47,11 @@ struct Screening {
                 self.multiply(columns, rows, lag, backScores + lag * behind, backMaxima)
             }
         }
+        if lags > 0 {
+            kernel_join_maxima(
+                self.maxima, rows.rows.count, columns.rows.count, columns.width, backMaxima,
+                isSquare ? columns.width : rows.width, isSquare ? 1 : 0)
+        }
         let count = self.panel.autocorrelationLags
         if count > 0 {
             kernel_products(
@@ -58,11 +63,9 @@ struct Screening {
         return ScreenedTile(
             rows: rows, columns: columns, isSquare: isSquare, lags: lags, panel: self.panel,
             unit: Float(self.arithmetic == .bytes ? 32 : self.panel.present.window + 32) * 0x1p-24,
-            ahead: ScreenedTile.Matrices(
-                scores: self.scores, maxima: self.maxima, width: columns.width, size: ahead),
-            behind: ScreenedTile.Matrices(
-                scores: backScores, maxima: backMaxima, width: rows.width, size: isSquare ? ahead : behind),
-            memories: self.memories)
+            ahead: ScreenedTile.Matrices(scores: self.scores, width: columns.width, size: ahead),
+            behind: ScreenedTile.Matrices(scores: backScores, width: rows.width, size: isSquare ? ahead : behind),
+            maxima: self.maxima, memories: self.memories)
     }
 
     /// r at one lag, and the largest |r| of each pair so far.
@@ -98,10 +101,9 @@ struct Screening {
 
 /// What screening knows of the pairs of a tile; valid until the next tile is screened.
 struct ScreenedTile {
-    /// Scores of all lags, `size` apart, and the largest |r|; lines of `width`.
+    /// Scores of all lags, `size` apart; lines of `width`.
     struct Matrices {
         let scores: UnsafeMutablePointer<Float>
-        let maxima: UnsafeMutablePointer<Float>
         let width: Int
         let size: Int
     }
@@ -116,16 +118,19 @@ struct ScreenedTile {
     private let ahead: Matrices
     /// Columns lead rows; of a square tile the same as `ahead`.
     private let behind: Matrices
+    /// The largest |r| of each pair, in the lines of `ahead`; of a square tile above the diagonal only.
+    private let maxima: UnsafeMutablePointer<Float>
     private let memories: UnsafeMutablePointer<Float>
     private let memoryLimit: Float
     private let memorySlack: Float
 
     init(
         rows: PackedRows, columns: PackedRows, isSquare: Bool, lags: Int, panel: SeriesPanel, unit: Float,
-        ahead: Matrices, behind: Matrices, memories: UnsafeMutablePointer<Float>
+        ahead: Matrices, behind: Matrices, maxima: UnsafeMutablePointer<Float>, memories: UnsafeMutablePointer<Float>
     ) {
         (self.rows, self.columns, self.isSquare, self.lags) = (rows, columns, isSquare, lags)
-        (self.unit, self.ahead, self.behind, self.memories) = (unit, ahead, behind, memories)
+        (self.unit, self.ahead, self.behind) = (unit, ahead, behind)
+        (self.maxima, self.memories) = (maxima, memories)
         // n share < 10 <=> sum > (n/10 - 1) / 2, with the fewest buckets any lag has.
         let least = panel.leastOverlap
         self.memoryLimit = least < 10 ? -.infinity : Float((Double(least) / 10 - 1) / 2)
@@ -151,8 +156,19 @@ struct ScreenedTile {
     }
 
     @inline(__always)
-    func largest(_ i: Int, _ j: Int) -> Float {
-        max(self.ahead.maxima[i &* self.ahead.width &+ j], self.behind.maxima[j &* self.behind.width &+ i])
+    func largest(_ i: Int, _ j: Int) -> Float { self.maxima[i &* self.ahead.width &+ j] }
+
+    /// Columns from `first` on whose pairs with a row may be more than surely long and surely under `limit`, ascending.
+    ///
+    /// - Parameter found: room for all columns.
+    /// - Returns: how many there are.
+    func candidates(_ i: Int, from first: Int, limit: Float, into found: UnsafeMutablePointer<Int32>) -> Int {
+        let start = i * self.ahead.width
+        var line = kernel_line(
+            strengths: self.maxima + start, memories: self.memories + start, conditions: self.columns.conditions,
+            roundings: self.columns.roundings, condition: self.rows.conditions[i], rounding: self.rows.roundings[i],
+            unit: self.unit, limit: limit, memoryLimit: self.memoryLimit - self.memorySlack)
+        return kernel_candidates(&line, first, self.columns.rows.count, found)
     }
 
     /// Fills in the scores by signed lag (index lag + L); flipped: positive lags let the column lead.
