@@ -18,33 +18,51 @@ public struct SparseGraph: Sendable {
     public let isReversed: [Bool]
 
     public init(edges: [Edge]) {
-        var names = Set<NodeKey>(minimumCapacity: 2 * edges.count)
-        for edge in edges {
-            names.insert(edge.source)
-            names.insert(edge.target)
-        }
-        let nodes = names.sorted()
-        var numbers: [NodeKey: Int32] = Dictionary(minimumCapacity: nodes.count)
-        for (number, node) in nodes.enumerated() { numbers[node] = Int32(number) }
-        var arcs: [(row: Int32, column: Int32, edge: Int32, isReversed: Bool)] = []
+        let interning = NodeInterning(edges: edges)
+        let size = interning.nodes.count
+        var arcs: [Arc] = []
         arcs.reserveCapacity(2 * edges.count)
-        for (index, edge) in edges.enumerated() {
-            guard let source = numbers[edge.source], let target = numbers[edge.target] else { continue }
-            arcs.append((source, target, Int32(index), false))
-            if edge.relation == .contemporaneous {
-                arcs.append((target, source, Int32(index), true))
+        edges.withUnsafeBufferPointer { edges in
+            for index in edges.indices {
+                let (source, target) = (interning.ends[2 * index], interning.ends[2 * index + 1])
+                arcs.append(Arc(row: source, column: target, edge: Int32(index), isReversed: false))
+                if edges[index].relation == .contemporaneous {
+                    arcs.append(Arc(row: target, column: source, edge: Int32(index), isReversed: true))
+                }
             }
         }
-        arcs.sort { ($0.row, $0.column, $0.edge) < ($1.row, $1.column, $1.edge) }
-        var rowStart = [Int32](repeating: 0, count: nodes.count + 1)
-        for arc in arcs { rowStart[Int(arc.row) + 1] += 1 }
-        for row in nodes.indices { rowStart[row + 1] += rowStart[row] }
-        self.nodes = nodes
+        // Sorted by column, then by row without changing the order within one: by row, column and edge in the end.
+        arcs = Self.sorted(arcs, by: \.column, size: size).arcs
+        let rows = Self.sorted(arcs, by: \.row, size: size)
+        self.nodes = interning.nodes
         self.edges = edges
-        self.rowStart = rowStart
-        self.column = arcs.map(\.column)
-        self.edgeIndex = arcs.map(\.edge)
-        self.isReversed = arcs.map(\.isReversed)
+        self.rowStart = rows.starts
+        self.column = rows.arcs.map(\.column)
+        self.edgeIndex = rows.arcs.map(\.edge)
+        self.isReversed = rows.arcs.map(\.isReversed)
+    }
+
+    private struct Arc {
+        var row: Int32
+        var column: Int32
+        var edge: Int32
+        var isReversed: Bool
+    }
+
+    /// By counting; arcs of equal keys stay in their order. `starts` has where those of each key begin, and the end.
+    @inline(__always)
+    private static func sorted(_ arcs: [Arc], by key: (Arc) -> Int32, size: Int) -> (arcs: [Arc], starts: [Int32]) {
+        var starts = [Int32](repeating: 0, count: size + 1)
+        for arc in arcs { starts[Int(key(arc)) + 1] += 1 }
+        for place in 0..<size { starts[place + 1] += starts[place] }
+        var next = starts
+        var sorted = arcs
+        for arc in arcs {
+            let place = Int(key(arc))
+            sorted[Int(next[place])] = arc
+            next[place] += 1
+        }
+        return (sorted, starts)
     }
 
     /// The number of a node, by binary search; nil when no edge touches it.
@@ -59,6 +77,8 @@ public struct SparseGraph: Sendable {
     }
 
     /// The arcs that leave a node: positions into `column`, `edgeIndex` and `isReversed`.
+    ///
+    /// - Precondition: `node` is a number of ``number(of:)``.
     public func arcs(from node: Int32) -> Range<Int> {
         Int(self.rowStart[Int(node)])..<Int(self.rowStart[Int(node) + 1])
     }

@@ -13,9 +13,11 @@ public struct PropagationGraph: Sendable {
     public let links: [PropagationLink]
 
     public init(_ arcs: SparseGraph) {
-        let links = arcs.edgeIndex.indices.map { arc in
-            let link = PropagationLink(arcs.edges[Int(arcs.edgeIndex[arc])])
-            return arcs.isReversed[arc] ? link.reversed : link
+        let links = arcs.edges.withUnsafeBufferPointer { edges in
+            arcs.edgeIndex.indices.map { arc in
+                let link = PropagationLink(edges[Int(arcs.edgeIndex[arc])])
+                return arcs.isReversed[arc] ? link.reversed : link
+            }
         }
         self.arcs = arcs
         self.rowStart = arcs.rowStart.map(Int.init)
@@ -48,6 +50,7 @@ public struct PropagationLink: Sendable, Hashable, Codable {
     public var layer: Layer
 
     /// The link along the edge.
+    @inline(__always)
     public init(_ edge: Edge) {
         let score = min(1, max(-1, edge.score))
         self.score = score
