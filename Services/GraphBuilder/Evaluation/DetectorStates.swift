@@ -41,7 +41,12 @@ struct DetectorStates: Sendable, Codable {
 
     init(profile: DomainProfile) { self.profile = profile }
 
+    /// - Throws: `DecodingError`, or `DetectorStateError` where what was decoded cannot have been learnt.
     init(encoded: [UInt8]) throws {
         self = try PropertyListDecoder().decode(DetectorStates.self, from: Data(encoded))
+        for event in self.events.values {
+            try event.links.validate()
+            try event.residual.validate()
+        }
     }
 }

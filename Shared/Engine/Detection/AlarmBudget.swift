@@ -8,6 +8,8 @@ public struct AlarmBudget: Sendable, Hashable, Codable {
     /// False alarms per node and day of event time, above 0. Default 0.05: one in twenty days.
     public var alarmsPerNodeDay: Double
 
+    var isValid: Bool { self.alarmsPerNodeDay > 0 && self.alarmsPerNodeDay.isFinite }
+
     public init(alarmsPerNodeDay: Double = 0.05) {
         precondition(alarmsPerNodeDay > 0 && alarmsPerNodeDay.isFinite, "no level keeps a budget of nothing")
         self.alarmsPerNodeDay = alarmsPerNodeDay

@@ -197,7 +197,17 @@ extension EpisodeTracker: Codable, Equatable {
         self.windowEnd = try values.decodeIfPresent(Timestamp.self, forKey: .windowEnd)
         self.runs = []
         self.positions = [:]
+        func refuse(_ key: CodingKeys, _ rule: String) -> DecodingError {
+            DecodingError.dataCorruptedError(forKey: key, in: values, debugDescription: rule)
+        }
+        let counts = DetectorStateError.counts
+        guard self.openAfter > 0, self.closeAfter > 0, self.subjectLimit > 0, counts.contains(self.refused) else {
+            throw refuse(.openAfter, "an episode takes at least one bucket to open and to close")
+        }
         for (subject, run) in try values.decode([FindingSubject: Run].self, forKey: .runs) {
+            guard run.peak.subject == subject, counts.contains(run.beyond), counts.contains(run.below) else {
+                throw refuse(.runs, "a run is about its subject, for a number of buckets")
+            }
             self.positions[subject] = self.runs.count
             self.runs.append(run)
         }

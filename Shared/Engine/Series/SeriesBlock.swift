@@ -14,6 +14,7 @@ public struct SeriesBlock: Sendable {
     public let values: [Double]
 
     public init(nodes: [NodeKey], bucketMs: Int64, windowEnd: Timestamp, length: Int, values: [Double]) {
+        precondition(length >= 0, "a length is not negative")
         precondition(values.count == nodes.count * length, "a block holds one row of `length` values per node")
         precondition(bucketMs > 0, "a bucket has a width")
         self.nodes = nodes
@@ -24,6 +25,8 @@ public struct SeriesBlock: Sendable {
     }
 
     /// The series of node `index`, oldest first.
+    ///
+    /// - Precondition: `index` is one of `nodes`.
     public func row(_ index: Int) -> ArraySlice<Double> {
         self.values[index * self.length..<(index + 1) * self.length]
     }

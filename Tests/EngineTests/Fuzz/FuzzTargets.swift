@@ -5,13 +5,14 @@ import Testing
 
 /// What is done with an input. Each target gives faults found: anything that must not be, in words.
 enum FuzzTarget: String, CaseIterable {
-    case series, detectors, ticks, propagation, lives
+    case series, detectors, states, ticks, propagation, lives
 
     func faults(_ input: FuzzInput) -> [String] {
         var input = input
         switch self {
         case .series: return Self.series(&input)
         case .detectors: return Self.detectors(&input)
+        case .states: return StateTarget.faults(&input)
         case .ticks: return Self.ticks(&input)
         case .propagation: return Self.propagation(&input)
         case .lives: return Self.lives(&input)

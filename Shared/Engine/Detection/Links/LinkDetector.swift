@@ -54,6 +54,19 @@ public struct LinkDetector: Sendable, Codable {
             self.linkLimit = linkLimit
             self.refreshBuckets = refreshBuckets
         }
+
+        func validate() throws(DetectorStateError) {
+            let sizes = [
+                self.recentBuckets, self.presentBuckets, self.baselineBuckets, self.lagBuckets, self.linkLimit,
+                self.refreshBuckets,
+            ]
+            try DetectorStateError.require(
+                sizes.allSatisfy(DetectorStateError.counts.contains), "settings of links", "sizes are counts")
+            try DetectorStateError.require(
+                self.recentBuckets >= 10 && self.presentBuckets >= self.recentBuckets && self.linkLimit > 0
+                    && self.refreshBuckets > 0 && self.clip > 0 && self.budget.isValid, "settings of links",
+                "as they can be made")
+        }
     }
 
     public let event: String
@@ -83,6 +96,19 @@ public struct LinkDetector: Sendable, Codable {
         self.links = []
         self.whitenings = [:]
         self.cache = LinkCache(links: [])
+    }
+
+    /// What was read back from storage is used only where this does not throw.
+    public func validate() throws(DetectorStateError) {
+        try self.settings.validate()
+        try DetectorStateError.require(
+            self.links.count <= self.settings.linkLimit && self.cache.index.count == self.links.count, "links",
+            "each once, no more than the limit")
+        for link in self.links { try link.validate(lagLimit: self.settings.lagBuckets) }
+        for whitening in self.whitenings.values {
+            try DetectorStateError.require(
+                whitening.recent == self.settings.recentBuckets, "whitening", "over the recent buckets")
+        }
     }
 
     /// Links being followed.

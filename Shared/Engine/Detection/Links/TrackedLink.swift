@@ -42,6 +42,16 @@ struct TrackedLink: Sendable, Hashable, Codable {
         self.turn = (edge.source.id.rawValue ^ edge.target.id.rawValue) & 0xFFFF
     }
 
+    func validate(lagLimit: Int) throws(DetectorStateError) {
+        let lags = [self.shift?.presentLag, self.shift?.lagLow, self.shift?.lagHigh].compactMap { $0 }
+        try DetectorStateError.require(
+            (0...lagLimit).contains(self.edge.lagBuckets) && lags.allSatisfy((-lagLimit...lagLimit).contains), "link",
+            "a lag that is tried")
+        try DetectorStateError.require(
+            DetectorStateError.times.contains(self.edge.bucketMs)
+                && DetectorStateError.times.contains(self.edge.windowEnd.milliseconds), "link", "times within reason")
+    }
+
     var key: LinkKey { LinkKey(source: self.edge.source, target: self.edge.target) }
 }
 

@@ -16,6 +16,14 @@ struct JointDistance: Sendable, Hashable, Codable {
     private var smoothed = 0.0
     private var tail = SurpriseTails(count: 1)
 
+    func validate(width: Int) throws(DetectorStateError) {
+        try DetectorStateError.require(
+            self.width == width && self.products.values.count == width * width
+                && self.precision.values.count == width * width && self.tail.count == 1, "joint distance",
+            "a row and a column a node")
+        try self.tail.validate()
+    }
+
     /// Makes room for nodes: `places` are their columns in the new, wider layout, ascending.
     mutating func insertColumns(at places: [Int]) {
         let width = self.width + places.count

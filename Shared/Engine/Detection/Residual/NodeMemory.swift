@@ -68,6 +68,24 @@ struct NodeMemory: Sendable, Hashable, Codable {
         self.tails = SurpriseTails(count: statistics)
     }
 
+    func validate(settings: NodeResidualDetector.Settings) throws(DetectorStateError) {
+        let (period, statistics) = (settings.usablePeriod, settings.spans.count * Self.components)
+        try DetectorStateError.require(
+            self.usual.values.count == period && self.yesterday.values.count == period, "profile", "a value a phase")
+        try DetectorStateError.require(
+            self.late.count <= Self.shift && self.late.allSatisfy { (0..<period).contains($0.phase) }, "newest values",
+            "of phases there are")
+        try DetectorStateError.require(
+            self.squares.count == Self.components && (self.units.isEmpty || self.units.count == Self.components)
+                && self.smoothed.values.count == statistics && self.tails.count == statistics, "memory",
+            "a number a component")
+        try DetectorStateError.require(
+            [self.seen, self.squared, self.barred].allSatisfy(DetectorStateError.counts.contains)
+                && DetectorStateError.times.contains(self.birth), "memory", "counts within reason")
+        try self.tails.validate()
+        try self.alarm.validate()
+    }
+
     /// One bucket's components.
     struct Step {
         fileprivate let x: Double

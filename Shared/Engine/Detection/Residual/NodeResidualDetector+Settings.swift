@@ -29,6 +29,17 @@ extension NodeResidualDetector {
             self.budget = budget
         }
 
+        func validate() throws(DetectorStateError) {
+            let sizes = [self.baselineBuckets, self.presentBuckets, self.historyBuckets, self.warmUpBuckets ?? 0]
+            try DetectorStateError.require(
+                sizes.allSatisfy(DetectorStateError.counts.contains), "settings of residuals", "sizes are counts")
+            try DetectorStateError.require(
+                self.bucketMs > 0 && DetectorStateError.times.contains(self.bucketMs)
+                    && DetectorStateError.times.contains(self.periodMs) && self.budget.isValid
+                    && self.historyBuckets >= self.baselineBuckets + self.presentBuckets, "settings of residuals",
+                "as they can be made")
+        }
+
         /// Buckets in a period; 0 when none is declared or the history does not hold four of them.
         public var usablePeriod: Int {
             let period = self.periodMs / self.bucketMs

@@ -43,6 +43,22 @@ public struct NodeResidualDetector: Sendable, Hashable, Codable {
         self.isTaught = false
     }
 
+    /// What was read back from storage is used only where this does not throw.
+    public func validate() throws(DetectorStateError) {
+        try self.settings.validate()
+        try DetectorStateError.require(
+            self.nodes.count <= Self.nodeLimit && zip(self.nodes, self.nodes.dropFirst()).allSatisfy { $0 < $1 },
+            "nodes", "ascending, no more than the limit")
+        try DetectorStateError.require(self.memories.count == self.nodes.count, "memories", "one a node")
+        try self.joint.validate(width: self.nodes.count)
+        let times = [self.firstBucket, self.lastBucket, self.isTaught ? self.refreshAt : nil].compactMap { $0 }
+        try DetectorStateError.require(
+            times.allSatisfy(DetectorStateError.times.contains)
+                && (self.firstBucket == nil) == (self.lastBucket == nil),
+            "buckets", "both ends within reason")
+        for memory in self.memories { try memory?.validate(settings: self.settings) }
+    }
+
     /// What the next bucket's scores will be.
     public var state: NodeResidualScores.State {
         guard self.isTaught, let first = self.firstBucket, let last = self.lastBucket else { return .learning }

@@ -19,6 +19,11 @@ struct ResidualAlarm: Sendable, Hashable, Codable {
 
     init() {}
 
+    func validate() throws(DetectorStateError) {
+        try DetectorStateError.require(
+            [self.beyond, self.below].allSatisfy(DetectorStateError.counts.contains), "alarm", "counts within reason")
+    }
+
     var level: Double { Self.base + self.raised }
 
     /// Takes in a bucket's score; returns whether it is beyond the level as it was before.

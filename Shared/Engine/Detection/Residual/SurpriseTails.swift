@@ -34,6 +34,14 @@ struct SurpriseTails: Sendable, Hashable, Codable {
         self.masses = self.cuts
     }
 
+    func validate() throws(DetectorStateError) {
+        let bins = self.count.multipliedReportingOverflow(by: Self.bins)
+        try DetectorStateError.require(
+            !bins.overflow && [self.learnt, self.pending].allSatisfy { $0.values.count == bins.partialValue }
+                && [self.cuts, self.excesses, self.masses].allSatisfy { $0.values.count == self.count }, "tails",
+            "counts of each statistic")
+    }
+
     func mass(_ statistic: Int) -> Double { self.masses.values[statistic] }
 
     /// The 98 % quantile of what was learnt; 0 before.
