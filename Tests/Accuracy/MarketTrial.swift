@@ -21,6 +21,8 @@ struct MarketAnswer: Codable {
 
 struct ForecastAnswer: Codable {
     var source: String
+    /// Made in the second half of the recording.
+    var isHeldBack: Bool
     var score: ForecastScore
 }
 
@@ -122,6 +124,7 @@ struct MarketClock {
                 answers.append(
                     ForecastAnswer(
                         source: forecast.source.venue,
+                        isHeldBack: forecast.movedAt >= self.end(self.prices[0].count / 2),
                         score: ForecastScore(forecast, outcome: outcome, baseRate: self.baseRate(forecast))))
             }
             pending.removeAll { $0.horizonAt <= now }

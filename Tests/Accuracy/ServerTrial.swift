@@ -14,6 +14,8 @@ struct ServerAnswer: Codable {
     /// Alarms of nodes in the second half of the train part, and the node-days of it.
     var normalAlarms: Int
     var normalNodeDays: Double
+    /// Of the second half of the whole recording.
+    var forecasts: [ForecastScore]
 }
 
 /// Streams each server of a set through the detector of the running product, with its settings; only where the test part
@@ -59,12 +61,13 @@ struct ServerTrial {
         return ServerAnswer(
             entity: entity.entity, nodes: server.nodes.map { "\($0.event)|\($0.market)|\($0.venue)" }, scores: scores,
             nodeScores: nodeScores.map(\.bitPattern.littleEndian).withUnsafeBytes { Data($0) }, normalAlarms: alarms,
-            normalNodeDays: normalMs / 86_400_000 * Double(server.nodes.count))
+            normalNodeDays: normalMs / 86_400_000 * Double(server.nodes.count),
+            forecasts: ServerForecasts(server: server, entity: entity, profile: profile).scores())
     }
 }
 
 /// One server's series on its regular clock, the last value held.
-private struct ServerRecording {
+struct ServerRecording {
     let nodes: [NodeKey]
     let rows: Int
     private var columns: [[Double]]
@@ -88,6 +91,9 @@ private struct ServerRecording {
             }
         }
     }
+
+    /// The whole series of a node.
+    func column(_ node: Int) -> [Double] { self.columns[node] }
 
     func values(_ row: Int) -> [Double] { self.columns.map { $0[row] } }
 }
@@ -123,6 +129,7 @@ enum ServerScores {
                 AccuracyRow(set.name, answer.entity, "labelledRanges", Double(own.count)),
             ]
         }
+        rows += ForecastRows.rows(answers.flatMap(\.forecasts), set: set.name, name: "all/forecasts of the second half")
         guard !volumes.isEmpty else { return rows }
         func mean(_ values: [Double]) -> Double { values.reduce(0, +) / Double(values.count) }
         return rows + [

@@ -25,7 +25,7 @@ struct RankingScoresTests {
     func signs() {
         let hits = (0..<16).map { ForecastScore(outcome: 1, covered: nil, signHit: $0 < 12, baseRate: 0.5) }
         // 12 of 16 at 0.5: (12 - 8) / 2.
-        #expect(abs(MarketScores.z(hits) - 2) < 1e-12)
+        #expect(abs(ForecastRows.z(hits) - 2) < 1e-12)
     }
 
     @Test("a lead of the second venue is turned round, interval and all")
