@@ -191,10 +191,11 @@ let package = Package(
             name: "Calibration", dependencies: ["Engine", "Model", "PlantedData"], path: "Tests/Calibration",
             swiftSettings: strict),
         .target(name: "CAllocations", path: "Tests/CAllocations"),
+        .target(name: "CPeak", path: "Tests/CPeak"),
         .executableTarget(
             name: "Benchmarks",
             dependencies: [
-                "CAllocations",
+                "CAllocations", "CKernels", "CPeak",
                 "Engine", "Model", "PlantedData", "Recordings", "GraphBuilder", "Postgres", "CLibpq", "TestSupport",
                 logging,
                 asyncHTTPClient, crypto, nioCore, nioHTTP1, nioSSL,

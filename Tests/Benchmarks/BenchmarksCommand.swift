@@ -5,9 +5,11 @@ import Foundation
 enum BenchmarksCommand {
     /// Every group; add a line for a new one.
     static let cases: [BenchmarkCase] = [
-        LayersBenchmark.benchmark, ScreenBenchmark.benchmark, GraphServingBenchmark.benchmark, PathBenchmarks.benchmark,
+        LayersBenchmark.benchmark, ScreenBenchmark.benchmark, BucketBenchmark.benchmark, GrowthBenchmark.benchmark,
+        PeakBenchmark.benchmark, GraphServingBenchmark.benchmark, PathBenchmarks.benchmark,
         PathPeerBenchmark.benchmark,
-        DecisionBenchmarks.benchmark, DetectorBenchmarks.benchmark, AllocationBenchmarks.benchmark,
+        DecisionBenchmarks.benchmark, EventBenchmark.benchmark, DetectorBenchmarks.benchmark,
+        AllocationBenchmarks.benchmark,
         StatementBenchmarks.benchmark, FleetBenchmark.benchmark, IngestBenchmark.benchmark,
         DeadlineBenchmark.benchmark,
     ]

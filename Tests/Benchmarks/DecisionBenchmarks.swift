@@ -12,9 +12,7 @@ enum DecisionBenchmarks {
     static func run() throws -> [Measurement] {
         print("decisions: 1 thread, float64, \(Self.edges) edges, \(Self.restless) of them in and out of episodes")
         let findings = Self.findings()
-        let statistics = (0..<Self.buckets).map { bucket in
-            (0..<Self.edges).map { Self.isBeyond(edge: $0, bucket: bucket) ? 5.0 + Double($0 % 7) : 1.5 }
-        }
+        let statistics = Self.statistics()
         try Self.check(statistics, findings: findings)
         var tracker = EpisodeTracker()
         var bucket = 0
@@ -26,6 +24,13 @@ enum DecisionBenchmarks {
                 bucket += 1
             }
         ]
+    }
+
+    /// By bucket and edge.
+    static func statistics() -> [[Double]] {
+        (0..<Self.buckets).map { bucket in
+            (0..<Self.edges).map { Self.isBeyond(edge: $0, bucket: bucket) ? 5.0 + Double($0 % 7) : 1.5 }
+        }
     }
 
     private static func isBeyond(edge: Int, bucket: Int) -> Bool {
@@ -55,7 +60,7 @@ enum DecisionBenchmarks {
     }
 
     /// The same decisions by the plainest state machine: successive buckets beyond and below of each edge.
-    private static func check(_ statistics: [[Double]], findings: [Finding]) throws {
+    static func check(_ statistics: [[Double]], findings: [Finding]) throws {
         var tracker = EpisodeTracker()
         var beyond = [Int](repeating: 0, count: Self.edges)
         var below = [Int](repeating: 0, count: Self.edges)

@@ -65,7 +65,7 @@ enum PathBenchmarks {
     }
 
     /// The rank of every answer against all walks of at most `depth` links, layer by layer without any pruning.
-    private static func check(
+    static func check(
         _ search: PathSearch, edges: [Edge], questions: [(NodeKey, NodeKey)], depth: Int
     ) throws {
         for (source, target) in questions {
@@ -74,8 +74,12 @@ enum PathBenchmarks {
             for _ in 0..<depth {
                 var next: [NodeKey: Double] = [:]
                 for edge in edges {
-                    guard let value = layer[edge.source] else { continue }
-                    next[edge.target] = max(next[edge.target] ?? 0, value * edge.weight)
+                    if let value = layer[edge.source] {
+                        next[edge.target] = max(next[edge.target] ?? 0, value * edge.weight)
+                    }
+                    if edge.relation == .contemporaneous, let value = layer[edge.target] {
+                        next[edge.source] = max(next[edge.source] ?? 0, value * edge.weight)
+                    }
                 }
                 layer = next
                 best = max(best, layer[target] ?? 0)

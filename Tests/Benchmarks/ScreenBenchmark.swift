@@ -52,7 +52,7 @@ enum ScreenBenchmark {
 
     private static func measure(_ work: Work, python: String, script: String) throws -> [Measurement] {
         let length = work.present + work.lag
-        let rows = Self.rows(work, length: length)
+        let rows = Self.rows(nodes: work.nodes, length: length, groupSize: work.groupSize)
         let file = FileManager.default.temporaryDirectory.path + "/uc-rows-\(UInt64.random(in: 0 ... .max))"
         defer { try? FileManager.default.removeItem(atPath: file) }
         try rows.withUnsafeBytes { Data($0) }.write(to: URL(filePath: file))
@@ -87,18 +87,19 @@ enum ScreenBenchmark {
         }
     }
 
-    private static func rows(_ work: Work, length: Int) -> [Double] {
+    /// Node by node.
+    static func rows(nodes: Int, length: Int, groupSize: Int) -> [Double] {
         var planted = PlantedSeries(seed: 41, length: length)
         var rows: [Double] = []
-        rows.reserveCapacity(work.nodes * length)
+        rows.reserveCapacity(nodes * length)
         var factor: [Double] = []
-        for node in 0..<work.nodes {
+        for node in 0..<nodes {
             let own = planted.noise(memory: 0.5)
-            guard work.groupSize > 0 else {
+            guard groupSize > 0 else {
                 rows += own
                 continue
             }
-            if node % work.groupSize == 0 { factor = planted.noise(memory: 0.5) }
+            if node % groupSize == 0 { factor = planted.noise(memory: 0.5) }
             let shift = node % 4
             for step in 0..<length {
                 rows.append(0.95 * factor[max(0, step - shift)] + 0.31 * own[step])

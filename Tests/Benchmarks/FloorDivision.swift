@@ -1,0 +1,1 @@
+../../Services/GraphBuilder/Evaluation/FloorDivision.swift

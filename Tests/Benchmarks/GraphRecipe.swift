@@ -1,0 +1,1 @@
+../../Services/GraphBuilder/Graphs/GraphRecipe.swift
