@@ -9,6 +9,7 @@ import TestSupport
 enum BucketBenchmark {
     static let benchmark = BenchmarkCase(name: "bucket", run: Self.run)
     private static let nodesPerEvent = 50
+    /// As ``own(_:_:)`` has it.
     private static let replica = "bench"
 
     private struct Work {
@@ -139,7 +140,7 @@ enum BucketBenchmark {
                     .textArray(nodes.map(\.venue)),
                 ])
             try await connection.runScript(
-                "UPDATE shard_leases SET owner = '\(Self.replica)', epoch = 1, expires_at = 'infinity'")
+                "UPDATE shard_leases SET owner = 'bench', epoch = 1, expires_at = 'infinity'")
         }
     }
 }

@@ -37,7 +37,7 @@ struct Measurement: Codable {
             ratio: peer.map { $0.microseconds / median }, spread: spread)
     }
 
-    private static func seconds(_ clock: clockid_t) -> Double {
+    static func seconds(_ clock: clockid_t) -> Double {
         var time = timespec()
         clock_gettime(clock, &time)
         return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9

@@ -11,6 +11,8 @@ final class GraphStore: Sendable {
         /// The shard's revision it was committed under.
         var revision: Int64
         var publishedAt: ContinuousClock.Instant
+        /// Of the event; found once, for it takes a hash.
+        fileprivate var shard: Shard
     }
 
     /// About what a key and a tag take, so that tags alone are bounded, too.
@@ -64,8 +66,9 @@ final class GraphStore: Sendable {
                 state.behindSince[shard] = nil
             }
             for graph in graphs {
+                let shard = Shard(event: graph.event)
                 state.entries[graph.event] = Entry(
-                    graph: graph, revision: revisions[Shard(event: graph.event)] ?? 0, publishedAt: now)
+                    graph: graph, revision: revisions[shard] ?? 0, publishedAt: now, shard: shard)
             }
         }
     }
@@ -98,7 +101,7 @@ final class GraphStore: Sendable {
     func entry(_ event: String, now: ContinuousClock.Instant = .now) -> Entry? {
         self.state.withLock { state in
             guard let entry = state.entries[event] else { return nil }
-            if let since = state.behindSince[Shard(event: event)], now - since > Self.tolerance { return nil }
+            if let since = state.behindSince[entry.shard], now - since > Self.tolerance { return nil }
             return entry
         }
     }
