@@ -140,7 +140,7 @@ extension ReadinessTrials {
             try await self.probe.call(.POST, "/v1/propagation", json: "{"))
         expect(
             "no such event", 404, .notFound,
-            try await self.probe.get("/v1/correlation-graph?eventId=readiness-\(UUID().uuidString)"))
+            try await self.probe.getPatiently("/v1/correlation-graph?eventId=readiness-\(UUID().uuidString)"))
         return .judge(wrong.isEmpty, "not as promised: \(wrong.joined(separator: ", "))", evidence)
     }
 
@@ -157,7 +157,7 @@ extension ReadinessTrials {
         ] {
             let answer: SystemProbe.Answer
             do {
-                answer = try await self.probe.get(path)
+                answer = try await self.probe.getPatiently(path)
             } catch {
                 evidence[path] = "\(error)"
                 wrong.append("\(path) \(error)")

@@ -29,8 +29,8 @@ extension ReadinessTrials {
 
     func distributedTracing() async throws -> ReadinessFinding {
         let trace = Self.newTraceID()
-        let answer = try await self.probe.call(
-            .GET, "/v1/events?limit=1", headers: [("traceparent", "00-\(trace)-00f067aa0ba902b7-01")])
+        let answer = try await self.probe.getPatiently(
+            "/v1/events?limit=1", headers: [("traceparent", "00-\(trace)-00f067aa0ba902b7-01")])
         let answered = answer.header("traceparent") ?? ""
         return .judge(
             answer.status == 200 && answered.split(separator: "-").dropFirst().first.map(String.init) == trace,
@@ -82,7 +82,7 @@ extension ReadinessTrials {
             """
         ).map { try $0.decode((Int, Int, Int).self) }
         let (count, wrongBands, wrongSeverities) = rows.first ?? (0, 0, 0)
-        let list = try await self.probe.get("/v1/anomalies?limit=1")
+        let list = try await self.probe.getPatiently("/v1/anomalies?limit=1")
         let evidence = ["candidates": "\(count)", "wrong": "\(wrongBands + wrongSeverities)", "list": "\(list.status)"]
         guard count > 0 else { return .fail("there is no candidate to look at", evidence) }
         return .judge(
