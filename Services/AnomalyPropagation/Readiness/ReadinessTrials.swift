@@ -103,14 +103,14 @@ struct ReadinessTrials: Sendable {
         return try await self.graph()
     }
 
-    /// Makes layers fail until what is promised is seen: where a neighbour has the processors nothing may be built within the
-    /// first, short trial.
+    /// Makes layers fail until what is promised is seen: where a neighbour has the processors, and behind a trial that emptied the
+    /// caches of evaluation, nothing may be built within the first, short ones.
     /// - Returns: evidence, and after how long it was seen; nil when the installation refuses trials.
     func failLayers(
         _ trial: (_ seconds: Int) -> String, promised: () async throws -> Bool
     ) async throws -> (evidence: [String: String], seenAfter: Duration?)? {
         var evidence: [String: String] = [:]
-        for seconds in [6, 20, 45] {
+        for seconds in [6, 20, 120] {
             guard let broken = try await self.breakSomething(trial(seconds)) else { return nil }
             evidence = broken
             if let seen = await self.probe.until(seconds: Double(seconds) + 4, promised) { return (evidence, seen) }
