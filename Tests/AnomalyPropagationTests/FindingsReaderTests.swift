@@ -95,7 +95,8 @@ struct FindingsReaderTests {
                 findings: [Fixture.move(source, minute: 3, by: 2, edges: [edge])])
             try await self.drain(reader)
             let store = ForecastStore(pool: fixture.pool)
-            let open = try #require(try await store.overview(ForecastFilter(scored: false), after: nil, limit: 5).forecasts.first)
+            let open = try #require(
+                try await store.overview(ForecastFilter(scored: false), after: nil, limit: 5).forecasts.first)
             #expect(open.forecast.expectedChange == 4)
             #expect(open.forecast.horizonAt == Fixture.minute(5))
             #expect(open.outcome == nil)
@@ -106,7 +107,8 @@ struct FindingsReaderTests {
 
             try await fixture.evaluate(event: "front", windowEnd: Fixture.minute(5))
             try await self.drain(reader)
-            let scored = try #require(try await store.overview(ForecastFilter(scored: true), after: nil, limit: 5).forecasts.first)
+            let scored = try #require(
+                try await store.overview(ForecastFilter(scored: true), after: nil, limit: 5).forecasts.first)
             #expect(scored.outcome == 3)
             #expect(scored.signHit == true)
             #expect(scored.covered == nil)
@@ -148,8 +150,8 @@ struct FindingsReaderTests {
                 }
                 try await self.drain(reader)
                 let all = try await ForecastStore(pool: fixture.pool).overview(
-                ForecastFilter(), after: nil, limit: 100
-            ).forecasts
+                    ForecastFilter(), after: nil, limit: 100
+                ).forecasts
                 #expect(all.count == 30)
                 #expect(all.filter { $0.forecast.intervalLow != nil }.count == 10)
                 #expect(all.filter { $0.covered == true }.count >= 6)

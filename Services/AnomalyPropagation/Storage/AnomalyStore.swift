@@ -37,8 +37,8 @@ struct AnomalyStore: Sendable {
 
     func anomaly(id: String) async throws -> Anomaly? {
         let rows = try await self.pool.query(
-            PostgresStatement(composed: "SELECT \(Self.columns) FROM anomalies a \(Self.names) WHERE a.id = $1 LIMIT 1"),
-            [.text(id)])
+            PostgresStatement(
+                composed: "SELECT \(Self.columns) FROM anomalies a \(Self.names) WHERE a.id = $1 LIMIT 1"), [.text(id)])
         return try rows.first.map(Self.anomaly)
     }
 

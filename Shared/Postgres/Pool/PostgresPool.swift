@@ -131,8 +131,8 @@ public final class PostgresPool: Sendable {
                 + (bound.delayQuery.map { [$0] } ?? [])
         }
         return try await self.withConnection(deadline: deadline) { connection in
-            Array(
-                try await connection.pipeline((before ?? []) + queries, deadline: deadline).dropFirst(before?.count ?? 0))
+            let answers = try await connection.pipeline((before ?? []) + queries, deadline: deadline)
+            return Array(answers.dropFirst(before?.count ?? 0))
         }
     }
 
