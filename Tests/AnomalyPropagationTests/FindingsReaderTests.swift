@@ -153,6 +153,10 @@ struct FindingsReaderTests {
                     ForecastFilter(), after: nil, limit: 100
                 ).forecasts
                 #expect(all.count == 30)
+                let newest = try await ForecastStore(pool: fixture.pool).overview(
+                    ForecastFilter(), after: nil, limit: 1, tallyLimit: 7
+                ).tally
+                #expect(newest.forecasts == 7)
                 #expect(all.filter { $0.forecast.intervalLow != nil }.count == 10)
                 #expect(all.filter { $0.covered == true }.count >= 6)
                 let plain = all.map {

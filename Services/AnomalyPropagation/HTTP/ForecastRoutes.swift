@@ -3,7 +3,7 @@ import Hummingbird
 import Model
 import ServiceRuntime
 
-/// `GET /v1/forecasts`: forecasts with their scores, and how all of them did.
+/// `GET /v1/forecasts`: forecasts with their scores, and how they did together.
 struct ForecastRoutes: Sendable {
     static let limits = 1...500
     private static let list = "forecasts"
@@ -87,7 +87,7 @@ struct ForecastRoutes: Sendable {
         }
     }
 
-    /// Over all forecasts of the filter, not only those of the page.
+    /// Over the newest forecasts of the filter (``ForecastStore/tallyLimit``), not only those of the page.
     struct Summary: Encodable, Sendable {
         let forecasts: Int
         let scored: Int

@@ -117,24 +117,28 @@ struct ForecastStore: Sendable {
         return try rows.map(Self.forecast).map(\.forecast)
     }
 
-    /// A page of a list, newest move first, with how all forecasts of the filter did and what is not read yet: what one answer
+    /// A page of a list, newest move first, with how those of the filter did and what is not read yet: what one answer
     /// says, in one round trip.
     func overview(
-        _ filter: ForecastFilter, after end: PageEnd?, limit: Int
+        _ filter: ForecastFilter, after end: PageEnd?, limit: Int, tallyLimit: Int = Self.tallyLimit
     ) async throws -> (forecasts: [StoredForecast], tally: Tally, unreadRevisions: Int) {
         let all = Self.query(filter)
         var listed = all
         let page = listed.page(
             Self.columns, of: "forecasts", alias: "f", Self.names, time: "moved_at", after: end, limit: limit)
         let answers = try await self.pool.query([
-            PostgresQuery(page, listed.parameters), Self.tally(all), ReaderPositionStore.unreadRevisions,
+            PostgresQuery(page, listed.parameters), Self.tally(all, limit: tallyLimit),
+            ReaderPositionStore.unreadRevisions,
         ])
         return (
             try answers[0].map(Self.forecast), try Self.tally(answers[1]), try answers[2].column(Int.self).first ?? 0
         )
     }
 
-    /// How all forecasts of a filter did.
+    /// Newest forecasts that are counted: it must not take longer as history grows.
+    static let tallyLimit = 5_000
+
+    /// How the forecasts of a filter did, the newest ``tallyLimit`` of them.
     struct Tally: Hashable, Sendable {
         var forecasts = 0
         var scored = 0
@@ -146,15 +150,16 @@ struct ForecastStore: Sendable {
         var baseRate: Double?
     }
 
-    private static func tally(_ query: ListQuery) -> PostgresQuery {
+    private static func tally(_ query: ListQuery, limit: Int) -> PostgresQuery {
         PostgresQuery(
             PostgresStatement(
                 composed: """
                     SELECT count(*), count(f.scored_at), count(f.covered), count(*) FILTER (WHERE f.covered),
                         count(f.sign_hit), count(*) FILTER (WHERE f.sign_hit),
                         avg(coalesce(f.base_rate, 0.5)) FILTER (WHERE f.sign_hit IS NOT NULL)
-                    FROM forecasts f \(query.filters)
-                    """), query.parameters)
+                    FROM (SELECT f.scored_at, f.covered, f.sign_hit, f.base_rate FROM forecasts f \(query.filters)
+                        ORDER BY f.moved_at DESC, f.id LIMIT $\(query.parameters.count + 1)) f
+                    """), query.parameters + [.int(limit)])
     }
 
     private static func tally(_ rows: PostgresRows) throws -> Tally {
