@@ -141,11 +141,6 @@ extension ReadinessTrials {
                     while begin.duration(to: .now) < duration {
                         do {
                             let answer = try await probe.graph(event)
-                            // A limit is an answer as promised; it is waited for.
-                            if answer.status == 429 {
-                                try? await Task.sleep(for: .milliseconds(50))
-                                continue
-                            }
                             let failure = answer.status == 200 ? nil : "\(answer.status) \(answer.text)"
                             own.append((failure, answer.took))
                         } catch {

@@ -23,6 +23,7 @@ struct SystemProbe: Sendable {
     }
 
     static let answerLimit = 32 << 20
+    static let waitsForLimit = 20
 
     let url: String
     let key: String
@@ -46,10 +47,24 @@ struct SystemProbe: Sendable {
         }
     }
 
-    /// - Parameter key: nil sends the probe's own, empty none.
+    /// - Parameter key: nil sends the probe's own, and waits where its limit is spent: that is looked at with a key of its own.
+    ///   Empty sends none.
     func call(
         _ method: HTTPMethod, _ path: String, key: String? = nil, headers: [(String, String)] = [], json: String? = nil,
         timeoutSeconds: Int64 = 30
+    ) async throws -> Answer {
+        for _ in 0..<Self.waitsForLimit {
+            let answer = try await self.once(method, path, key, headers, json, timeoutSeconds)
+            guard key == nil, answer.status == 429 else { return answer }
+            let seconds = answer.header("retry-after").flatMap(Double.init) ?? 1
+            try await Task.sleep(for: .seconds(min(max(seconds, 0.1), 5)))
+        }
+        return try await self.once(method, path, key, headers, json, timeoutSeconds)
+    }
+
+    private func once(
+        _ method: HTTPMethod, _ path: String, _ key: String?, _ headers: [(String, String)], _ json: String?,
+        _ timeoutSeconds: Int64
     ) async throws -> Answer {
         var request = HTTPClientRequest(url: path.hasPrefix("http") ? path : self.url + path)
         request.method = method
