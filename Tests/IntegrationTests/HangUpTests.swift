@@ -9,7 +9,7 @@ import Testing
 extension ProcessTests {
     @Suite("Clients that hang up", .serialized)
     struct HangUpTests {
-        /// Far more than it takes (some 20 ms), far less than the bound of a statement in these tests (2 s).
+        /// Far more than it takes (15 ms at most of 160 by `make bench ONLY=deadlines`), far less than the bound of a statement in these tests (2 s).
         private static let patience = Duration.seconds(1)
 
         @Test("the query of a request ends when its client hangs up, the whole way down", arguments: [true, false])
