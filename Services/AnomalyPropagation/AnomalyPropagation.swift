@@ -21,6 +21,7 @@ enum AnomalyPropagation: ServiceDefinition {
         Setting(
             "EDGE_CACHE_AGE_MS", .integer(0...60_000), unit: "ms", default: "2000",
             "Oldest state of the edges that a propagation is answered from."),
+        AnswerCache.setting,
         Setting(
             "WORKER_ENABLED", .flag, default: "true",
             "Whether this replica turns findings into anomalies and forecasts; false: it only answers."),
@@ -32,12 +33,12 @@ enum AnomalyPropagation: ServiceDefinition {
             "Evaluations taken in per shard and round."),
     ]
     static let reloadableSettings: Set<String> = ["ROOT_CAUSE_TIMEOUT_MS"]
-    static let settingPrefixes = ["ROOT_CAUSE_", "EDGE_CACHE_", "WORKER_"]
+    static let settingPrefixes = ["ROOT_CAUSE_", "EDGE_CACHE_", "WORKER_", AnswerCache.settingPrefix]
 
     static func assemble(_ host: ServiceHost) async throws -> ServiceAssembly {
         let live = host.live
         let circuit = Circuit("database", rule: host.settings.breaker, factory: host.metrics)
-        host.health.add(circuit)
+        host.health.add(database: circuit)
         func bound(_ kind: QueryBound.Kind, _ limit: @escaping @Sendable (ServiceSettings) -> Duration) -> QueryBound {
             QueryBound(kind, circuit: circuit, factory: host.metrics, limit: { limit(live.current) })
         }
@@ -47,19 +48,19 @@ enum AnomalyPropagation: ServiceDefinition {
                 interactive: bound(.interactive) { $0.queryTimeout }, batch: bound(.batch) { $0.batchTimeout },
                 rootCauses: bound(.batch) { $0.milliseconds("ROOT_CAUSE_TIMEOUT_MS") }),
             rootCauseConcurrency: host.settings.integer("ROOT_CAUSE_CONCURRENCY"),
-            edgeAge: host.settings.milliseconds("EDGE_CACHE_AGE_MS"))
+            edgeAge: host.settings.milliseconds("EDGE_CACHE_AGE_MS"),
+            answerAge: host.settings.milliseconds(AnswerCache.setting.name))
         let readiness = ReadinessRoutes(
             store: ReadinessStore(pool: host.database),
             secrets: try host.settings.optionalText("CALLER_TOKEN_SECRET_FILE").map {
                 try CallerTokenSecrets(path: $0)
             },
             timeout: bound(.interactive) { $0.queryTimeout })
-        let results = routes
         let all: (Router<CallContext>) -> Void = { router in
-            results(router)
+            routes.add(router)
             readiness.add(to: router)
         }
-        guard host.settings.flag("WORKER_ENABLED") else { return ServiceAssembly(routes: all) }
+        guard host.settings.flag("WORKER_ENABLED") else { return ServiceAssembly(routes: all, ready: routes.ready) }
         let metrics = WorkerMetrics(factory: host.metrics)
         var bounds = FindingsReader.Bounds()
         bounds.evaluationsPerShard = host.settings.integer("WORKER_BATCH")
@@ -68,7 +69,7 @@ enum AnomalyPropagation: ServiceDefinition {
             listener: try PostgresListener(
                 configuration: host.database.configuration, channels: [FindingsWorker.channel], logger: host.logger),
             metrics: metrics, logger: host.logger, pollInterval: host.settings.milliseconds("WORKER_POLL_MS"))
-        return ServiceAssembly(services: [AfterMigration(worker, on: host)], routes: all)
+        return ServiceAssembly(services: [AfterMigration(worker, on: host)], routes: all, ready: routes.ready)
     }
 
     /// How long the database may work for a question of each kind.
@@ -78,16 +79,17 @@ enum AnomalyPropagation: ServiceDefinition {
         var rootCauses: QueryBound
     }
 
-    /// All routes over one pool.
+    /// All routes over one pool, and those among them whose answers are often at hand.
     static func routes(
-        pool: PostgresPool, bounds: QueryBounds, rootCauseConcurrency: Int, edgeAge: Duration
-    ) -> (Router<CallContext>) -> Void {
+        pool: PostgresPool, bounds: QueryBounds, rootCauseConcurrency: Int, edgeAge: Duration, answerAge: Duration
+    ) -> (add: (Router<CallContext>) -> Void, ready: [ReadyRoute]) {
+        let answers = AnswerCache(maximumAge: answerAge)
         let timeout = bounds.interactive
         let observations = ObservationStore(pool: pool)
         let domains = DomainStore(pool: pool)
         let topologies = TopologyStore(pool: pool)
-        let anomalies = AnomalyRoutes(store: AnomalyStore(pool: pool), timeout: timeout)
-        let forecasts = ForecastRoutes(store: ForecastStore(pool: pool), timeout: timeout)
+        let anomalies = AnomalyRoutes(store: AnomalyStore(pool: pool), timeout: timeout, answers: answers)
+        let forecasts = ForecastRoutes(store: ForecastStore(pool: pool), timeout: timeout, answers: answers)
         let topology = TopologyRoutes(store: topologies, timeout: timeout)
         let propagation = PropagationRoutes(
             cache: EdgeCache(pool: pool, maximumAge: edgeAge), domains: domains, observations: observations,
@@ -95,12 +97,13 @@ enum AnomalyPropagation: ServiceDefinition {
         let rootCauses = RootCauseRoutes(
             domains: domains, topologies: topologies, observations: observations,
             admission: RootCauseAdmission(limit: rootCauseConcurrency), timeout: bounds.rootCauses)
-        return { router in
+        let add: (Router<CallContext>) -> Void = { router in
             anomalies.add(to: router)
             forecasts.add(to: router)
             topology.add(to: router)
             propagation.add(to: router)
             rootCauses.add(to: router)
         }
+        return (add, anomalies.readyRoutes + forecasts.readyRoutes)
     }
 }

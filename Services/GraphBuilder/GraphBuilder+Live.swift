@@ -35,7 +35,7 @@ extension GraphBuilder {
         _ health: HealthMonitor, layers: LayerControl, memory: MemoryWatch, database: Circuit
     ) {
         health.add(circuits: { (layers.circuits, layers.troubles) })
-        health.add(database)
+        health.add(database: database)
         health.add(circuits: { ([:], memory.reason.map { [$0] } ?? []) })
     }
 }

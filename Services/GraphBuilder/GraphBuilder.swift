@@ -55,6 +55,7 @@ enum GraphBuilder: ServiceDefinition {
         Setting(
             "FAILOVER_ENABLED", .flag, default: "true",
             "Whether graphs in memory are served, marked `stale`, while the database is away; false: 503."),
+        AnswerCache.setting,
     ]
     static let reloadableSettings: Set<String> = [
         "LAYERS_OFF", "L4_MODE", "MAX_GRAPHS_PER_SECOND", "FAILOVER_ENABLED", "MEMORY_CEILING_BYTES",
@@ -62,7 +63,7 @@ enum GraphBuilder: ServiceDefinition {
     ]
     static let settingPrefixes = [
         "LEASE_", "REPLICA_", "MEMORY_", "OBSERVATION_", "USE_", "ENABLE_", "SNAPSHOT_", "RETENTION_", "LAYERS_", "L4_",
-        "MAX_GRAPHS_", "FAILOVER_",
+        "MAX_GRAPHS_", "FAILOVER_", AnswerCache.settingPrefix,
     ]
 
     static func assemble(_ host: ServiceHost) async throws -> ServiceAssembly {
@@ -128,6 +129,9 @@ enum GraphBuilder: ServiceDefinition {
         let graphRoutes = GraphRoutes(
             graphs: graphs, cold: ColdGraphReader(pool: pool), keeper: keeper, engine: engine, bound: interactive,
             servesStale: { live.current.flag("FAILOVER_ENABLED") }, memory: memory, staleAnswers: staleAnswers)
+        let eventRoutes = EventRoutes(
+            pool: pool, bound: interactive,
+            answers: AnswerCache(maximumAge: settings.milliseconds(AnswerCache.setting.name)))
         let routes: (Router<CallContext>) -> Void = { router in
             IngestController<CallContext>(service: ingest) { context in
                 guard let caller = context.caller else {
@@ -136,7 +140,7 @@ enum GraphBuilder: ServiceDefinition {
                 return caller.caller
             }.addRoutes(to: router)
             graphRoutes.add(to: router)
-            EventRoutes(pool: pool, bound: interactive).add(to: router)
+            eventRoutes.add(to: router)
             ChangeRoutes(
                 pool: pool,
                 bound: QueryBound(
@@ -148,6 +152,7 @@ enum GraphBuilder: ServiceDefinition {
         }
         let afterMigration = ([keeper, service, retention] as [any Service]).map { AfterMigration($0, on: host) }
         return ServiceAssembly(
-            services: [memory, upkeep] + afterMigration, routes: routes, ready: graphRoutes.readyRoutes)
+            services: [memory, upkeep] + afterMigration, routes: routes,
+            ready: graphRoutes.readyRoutes + eventRoutes.readyRoutes)
     }
 }

@@ -23,7 +23,9 @@ struct Door: Sendable {
                 pool: fixture.pool,
                 bounds: AnomalyPropagation.QueryBounds(
                     interactive: QueryBound(limit: .seconds(20)), batch: QueryBound(limit: .seconds(20)),
-                    rootCauses: QueryBound(limit: .seconds(60))), rootCauseConcurrency: 2, edgeAge: .zero)(router)
+                    rootCauses: QueryBound(limit: .seconds(60))), rootCauseConcurrency: 2, edgeAge: .zero,
+                answerAge: .zero
+            ).add(router)
             try await Application(router: router).test(.router) { client in
                 try await body(fixture, Door(client: client))
             }

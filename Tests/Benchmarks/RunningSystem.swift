@@ -64,6 +64,7 @@ struct RunningSystem: Sendable {
     func status(_ path: String, timeout: Duration) async throws -> Int {
         var request = HTTPClientRequest(url: self.gatewayURL + path)
         request.headers.add(name: "X-API-Key", value: self.apiKey)
+        request.headers.add(name: "Cache-Control", value: "no-cache")
         request.headers.add(name: "X-Request-Timeout-Ms", value: "\(Int(timeout / .milliseconds(1)))")
         let response = try await self.http.execute(request, timeout: .init(timeout + .seconds(1)))
         _ = try await response.body.collect(upTo: 1 << 20)

@@ -16,7 +16,7 @@ struct Door: Sendable {
     let client: any TestClientProtocol
     let pool: PostgresPool
     let replica: Replica
-    /// What is at hand, by path.
+    /// Routes whose answers are often at hand, by path.
     var ready: [String: ReadyRoute] = [:]
 
     struct Answer: Sendable {
@@ -44,11 +44,15 @@ struct Door: Sendable {
                     graphs: replica.graphs, cold: ColdGraphReader(pool: pool), keeper: replica.keeper,
                     engine: replica.engine, bound: QueryBound(limit: .seconds(20)))
                 graphs.add(to: router)
-                EventRoutes(pool: pool, bound: QueryBound(limit: .seconds(20))).add(to: router)
+                let events = EventRoutes(
+                    pool: pool, bound: QueryBound(limit: .seconds(20)),
+                    answers: AnswerCache(maximumAge: .seconds(3_600)))
+                events.add(to: router)
                 ChangeRoutes(pool: pool, bound: QueryBound(limit: .seconds(20))).add(to: router)
                 DomainRoutes(pool: pool, engine: replica.engine, counts: ObservationCounts(pool: pool)).add(to: router)
                 try await Application(router: router).test(.router) { client in
-                    let ready = Dictionary(uniqueKeysWithValues: graphs.readyRoutes.map { ($0.path, $0) })
+                    let ready = Dictionary(
+                        uniqueKeysWithValues: (graphs.readyRoutes + events.readyRoutes).map { ($0.path, $0) })
                     try await body(Door(client: client, pool: pool, replica: replica, ready: ready))
                 }
             }
@@ -67,6 +71,11 @@ struct Door: Sendable {
                 status: Int(response.status.code), headers: response.headers,
                 body: Data(response.body.readableBytesView))
         }
+    }
+
+    /// - Parameter route: the path of the route, when it has a parameter.
+    func atHand(_ path: String, query: String, _ headers: HTTPFields = [:], route: String? = nil) -> ReadyAnswer? {
+        self.ready[route ?? path]?.answer("\(path)?\(query)", Substring(query), headers)
     }
 
     func get(_ uri: String, headers: HTTPFields = [:]) async throws -> Answer {
@@ -139,6 +148,24 @@ struct EndpointTests {
             #expect(
                 after.json["graphId"] as? String == door.replica.graphs.entry("alpha")?.graph.id)
             #expect(try await door.get("/v1/events/nobody").status == 404)
+        }
+    }
+
+    @Test("what was said of events a moment ago is at hand for who asks the same, in the same bytes")
+    func eventsAtHand() async throws {
+        try await Door.open { door in
+            try await Self.feed(door, domain: "d", events: ["alpha"])
+            let one = "/v1/events/{id}"
+            #expect(door.atHand("/v1/events/alpha", query: "", route: one) == nil)
+            for (path, route) in [("/v1/events", "/v1/events"), ("/v1/events/alpha", one)] {
+                let first = try await door.get("\(path)?")
+                let again = try #require(door.atHand(path, query: "", route: route))
+                #expect(again.body.map { Data($0.readableBytesView) } == first.body)
+                #expect(again.headers[.age] == "0" && first.header("age") == nil)
+                #expect(door.atHand(path, query: "", [.cacheControl: "no-cache"], route: route) == nil)
+            }
+            _ = try await door.get("/v1/events/nobody?")
+            #expect(door.atHand("/v1/events/nobody", query: "", route: one) == nil)
         }
     }
 

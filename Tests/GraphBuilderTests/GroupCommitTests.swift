@@ -28,8 +28,8 @@ struct GroupCommitTests {
                         }
                     }
                 }
-                // The first two groups hang at the lock with one job each; the others wait behind them.
-                let deadline = ContinuousClock.now + .seconds(10)
+                // The first two groups hang at the lock with one job each, or two that came at once; the others wait behind.
+                let deadline = ContinuousClock.now + .seconds(5)
                 while service.waitingForCommit.jobs < bodies.count - 2, ContinuousClock.now < deadline {
                     try await Task.sleep(for: .milliseconds(5))
                 }
@@ -56,7 +56,7 @@ struct GroupCommitTests {
             #expect(try answers.allSatisfy { try $0.get().duplicates == 0 })
             #expect(try await Ingest.stored(pool).count == 55)
             let log = try await Self.logRows(pool)
-            #expect(log.count == 3 && log.reduce(0, +) == 55)
+            #expect((2...3).contains(log.count) && log.reduce(0, +) == 55)
         }
     }
 
@@ -114,7 +114,11 @@ struct GroupCommitTests {
         let job = IngestJob(chunk: chunk)
         let begin = ContinuousClock.now
         await withTaskGroup(of: Void.self) { group in
-            for _ in 0..<5 {
+            for index in 0..<5 {
+                // Two that come at once may go together; the others are to find the first at the gate.
+                while index == 1, gate.withLock({ $0?.isEmpty == true }), begin.duration(to: .now) < .seconds(5) {
+                    await Task.yield()
+                }
                 group.addTask {
                     await #expect {
                         _ = try await groups.submit(job).get()

@@ -54,6 +54,26 @@ extension ProcessTests {
             #expect(try await stack.call("GET", "/v1/keys", key: reader).status == 403)
         }
 
+        @Test(
+            "an answer of a moment ago is given again and says so, through TLS and gateway, to callers with the scope",
+            arguments: ["/v1/events?limit=7", "/v1/anomalies?limit=7", "/v1/forecasts?limit=7"])
+        func keptAnswers(path: String) async throws {
+            let stack = try await Stack.shared()
+            let reader = try await stack.key(scopes: "read")
+            let writer = try await stack.key(scopes: "ingest")
+            // Whatever is kept is older than a second or makes the next one say its age.
+            try await stack.eventually("a kept answer", seconds: 20) {
+                let reply = try await stack.call("GET", path, key: reader, headers: [("Cache-Control", "max-age=1")])
+                #expect(reply.status == 200)
+                return reply.header("age") == "0"
+            }
+            let fresh = try await stack.call("GET", path, key: reader)
+            #expect(fresh.status == 200 && fresh.header("age") == nil)
+            #expect(try await stack.call("GET", path, key: writer).status == 403)
+            let kept = try await stack.call("GET", path, key: writer, headers: [("Cache-Control", "max-age=1")])
+            #expect(kept.status == 403)
+        }
+
         @Test("a client cannot bring its own caller token through the gateway")
         func smuggledToken() async throws {
             let stack = try await Stack.shared()

@@ -42,6 +42,7 @@ extension ProcessTests {
             let asked = Task {
                 var request = HTTPClientRequest(url: stack.url + "/v1/anomalies?limit=1")
                 request.headers.add(name: "X-API-Key", value: key)
+                request.headers.add(name: "Cache-Control", value: "no-cache")
                 _ = try await client.execute(request, timeout: .seconds(30))
             }
             let clock = ContinuousClock()

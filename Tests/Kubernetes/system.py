@@ -260,7 +260,7 @@ class System:
         own = connection is None
         connection = connection or self.connection()
         try:
-            fields = {"X-API-Key": self.key, **({"Content-Type": "application/json"} if body is not None else {}), **(headers or {})}
+            fields = {"X-API-Key": self.key, "Cache-Control": "no-cache", **({"Content-Type": "application/json"} if body is not None else {}), **(headers or {})}
             connection.request(method, path, body=json.dumps(body) if body is not None else None, headers=fields)
             answer = connection.getresponse()
             return answer.status, answer.read()

@@ -25,15 +25,18 @@ private final class OpenChannel {
         let path = FileManager.default.temporaryDirectory.appendingPathComponent("\(UUID())").path
         try secret.write(to: URL(fileURLWithPath: path))
         defer { try? FileManager.default.removeItem(atPath: path) }
-        let route = ReadyRoute(path: "/v1/events") { query, headers in
+        let route = ReadyRoute(path: "/v1/events") { _, query, _ in
             guard query != "absent" else { return nil }
             return ReadyAnswer(
                 status: .ok, headers: [.contentType: "text/plain"], body: ByteBuffer(string: "ready \(query)"))
         }
+        let one = ReadyRoute(path: "/v1/events/{id}") { target, _, _ in
+            ReadyAnswer(status: .ok, headers: [.contentType: "text/plain"], body: ByteBuffer(string: "one \(target)"))
+        }
         let ready = ServiceRouter(
             tracer: TraceRecorder(), metrics: self.metrics, health: HealthMonitor(service: "s", version: "1"),
             secrets: try CallerTokenSecrets(path: path), inFlightLimit: inFlightLimit
-        ).build(watch: self.watch, ready: [route]) { _ in }.ready
+        ).build(watch: self.watch, ready: [route, one]) { _ in }.ready
         self.token = try CallerToken(
             caller: "desk", scopes: [.read], expiresAtMs: WallClock.milliseconds() + 60_000
         ).signed(with: SymmetricKey(data: secret))
@@ -102,6 +105,21 @@ struct ConnectionTests {
         #expect(parent.hasPrefix("00-0af7651916cd43dd8448eb211c80319c-") && parent != trace)
         #expect(try open.passed().isEmpty)
         #expect(open.metrics.exposition().contains(#"route="/v1/events",status="200""#))
+    }
+
+    @Test("a route may end with a parameter, and is counted by its template")
+    func parameter() throws {
+        let open = try OpenChannel()
+        try open.send("/v1/events/a%20b?x=1")
+        #expect(try open.answers().map(\.body) == ["one /v1/events/a%20b?x=1"])
+        #expect(open.metrics.exposition().contains(#"route="/v1/events/{id}",status="200""#))
+        // No parameter, and more than one part.
+        for path in ["/v1/events/", "/v1/events/a/changes"] {
+            try open.send(path)
+            #expect(try open.passed() == [path, "end"])
+            try open.answer()
+            _ = try open.answers()
+        }
     }
 
     @Test(

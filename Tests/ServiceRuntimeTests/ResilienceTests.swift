@@ -57,7 +57,7 @@ struct ResilienceTests {
         let registry = MetricsRegistry()
         let circuit = Circuit("database", factory: registry)
         let health = HealthMonitor(service: "s", version: "1")
-        health.add(circuit)
+        health.add(database: circuit)
         #expect(await health.report().status == .healthy)
         for _ in 0..<5 { circuit.failed("away") }
         let error = #expect(throws: Problem.self) { try circuit.admit() }
@@ -72,6 +72,33 @@ struct ResilienceTests {
         circuit.succeeded()
         #expect(throws: Never.self) { try circuit.admit() }
         #expect(await health.report().circuits == ["database": "closed"])
+    }
+
+    @Test("after its pause the circuit of the database is tried by checks of health, so that a quiet service gets well")
+    func trial() async {
+        let circuit = Circuit(
+            "database", rule: CircuitBreaker.Rule(failures: 1, pause: .milliseconds(20)), factory: MetricsRegistry())
+        let isAway = Mutex(true)
+        func report() async -> HealthReport {
+            // One monitor for each look: a monitor keeps what it saw for a second.
+            let health = HealthMonitor(service: "s", version: "1") {
+                if isAway.withLock({ $0 }) { throw Problem(.unavailable, detail: "away") }
+                return .milliseconds(1)
+            }
+            health.add(database: circuit)
+            return await health.report()
+        }
+        circuit.failed("away")
+        #expect(await report().circuits == ["database": "open"])
+        try? await Task.sleep(for: .milliseconds(40))
+        #expect(circuit.state == .halfOpen)
+        // The trial fails: the pause begins again.
+        _ = await report()
+        #expect(circuit.reason?.contains("the database does not answer") == true)
+        try? await Task.sleep(for: .milliseconds(40))
+        isAway.withLock { $0 = false }
+        let well = await report()
+        #expect(well.status == .healthy && well.circuits == ["database": "closed"])
     }
 
     @Test("near the ceiling caches shrink first, then building stops; each ends lower than it began")

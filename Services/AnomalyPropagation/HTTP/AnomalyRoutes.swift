@@ -8,13 +8,18 @@ struct AnomalyRoutes: Sendable {
     private static let list = "anomalies"
     let store: AnomalyStore
     let timeout: QueryBound
+    let answers: AnswerCache
+
+    /// What of these routes is at hand.
+    var readyRoutes: [ReadyRoute] { ["/v1/anomalies", "/v1/anomalies/{id}"].map(self.answers.route) }
 
     func add(to router: Router<CallContext>) {
         router.get("/v1/anomalies") { request, _ in
-            try await self.timeout.bound { try await self.list(request) }
+            try await self.answers.json(request) { try await self.timeout.bound { try await self.list(request) } }
         }
-        router.get("/v1/anomalies/{id}") { _, context in
-            try await self.timeout.bound { try await self.one(id: try context.name("id")) }
+        router.get("/v1/anomalies/{id}") { request, context in
+            let id = try context.name("id")
+            return try await self.answers.json(request) { try await self.timeout.bound { try await self.one(id: id) } }
         }
     }
 
@@ -31,7 +36,7 @@ struct AnomalyRoutes: Sendable {
         }
     }
 
-    private func list(_ request: Request) async throws -> Response {
+    private func list(_ request: Request) async throws -> ListPage<Item> {
         let query = try QueryParameters(
             request, known: ["event", "layer", "kind", "band", "since", "limit", "cursor"])
         let filter = AnomalyFilter(
@@ -47,13 +52,13 @@ struct AnomalyRoutes: Sendable {
             anomalies.removeLast(anomalies.count - limit)
             cursor = anomalies.last.map { PageEnd(time: $0.openedAt, id: $0.id).cursor(of: Self.list) }
         }
-        return try Response.json(ListPage(items: anomalies.map(Item.init), nextCursor: cursor))
+        return ListPage(items: anomalies.map(Item.init), nextCursor: cursor)
     }
 
-    private func one(id: String) async throws -> Response {
+    private func one(id: String) async throws -> Item {
         guard id.utf8.count == 32, id.utf8.allSatisfy({ (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }),
             let anomaly = try await self.store.anomaly(id: id)
         else { throw Problem(.notFound, detail: "there is no anomaly with this id") }
-        return try Response.json(Item(anomaly: anomaly))
+        return Item(anomaly: anomaly)
     }
 }

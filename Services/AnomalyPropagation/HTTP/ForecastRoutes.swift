@@ -9,9 +9,15 @@ struct ForecastRoutes: Sendable {
     private static let list = "forecasts"
     let store: ForecastStore
     let timeout: QueryBound
+    let answers: AnswerCache
+
+    /// What of this route is at hand.
+    var readyRoutes: [ReadyRoute] { [self.answers.route("/v1/forecasts")] }
 
     func add(to router: Router<CallContext>) {
-        router.get("/v1/forecasts") { request, _ in try await self.timeout.bound { try await self.list(request) } }
+        router.get("/v1/forecasts") { request, _ in
+            try await self.answers.json(request) { try await self.timeout.bound { try await self.list(request) } }
+        }
     }
 
     struct Interval: Encodable, Sendable {
@@ -116,7 +122,7 @@ struct ForecastRoutes: Sendable {
         let summary: Summary
     }
 
-    private func list(_ request: Request) async throws -> Response {
+    private func list(_ request: Request) async throws -> Answer {
         let query = try QueryParameters(request, known: ["event", "since", "scored", "limit", "cursor"])
         let scored: Bool?
         switch try query.given("scored") {
@@ -134,9 +140,8 @@ struct ForecastRoutes: Sendable {
             forecasts.removeLast(forecasts.count - limit)
             cursor = forecasts.last.map { PageEnd(time: $0.forecast.movedAt, id: $0.forecast.id).cursor(of: Self.list) }
         }
-        return try Response.json(
-            Answer(
-                items: forecasts.map(Item.init), nextCursor: cursor,
-                summary: Summary(tally, unreadRevisions: unreadRevisions)))
+        return Answer(
+            items: forecasts.map(Item.init), nextCursor: cursor,
+            summary: Summary(tally, unreadRevisions: unreadRevisions))
     }
 }

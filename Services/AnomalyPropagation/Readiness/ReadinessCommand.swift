@@ -73,8 +73,10 @@ struct ReadinessCommand: AsyncParsableCommand {
             guard let system = try await store.system() else {
                 throw ReadinessTrouble("no instance of the system has said that it runs")
             }
+            var trials = trials
+            trials.tell = { FileHandle.standardError.write(Data("\($0)\n".utf8)) }
             for check in ReadinessCheck.allCases where self.only.isEmpty || self.only.contains(check.rawValue) {
-                FileHandle.standardError.write(Data("\(check.rawValue) ...\n".utf8))
+                trials.tell("\(check.rawValue) ...")
                 let finding = await trials.perform(check)
                 try await store.store(
                     ReadinessRow(

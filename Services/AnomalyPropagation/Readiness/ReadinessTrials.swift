@@ -18,11 +18,13 @@ struct ReadinessTrials: Sendable {
     let probe: SystemProbe
     let store: ReadinessStore
     let places: Places
+    /// Says what is waited for.
+    var tell: @Sendable (String) -> Void = { _ in }
 
     /// - Returns: what the check came to; an error on the way is a failure, with its text.
     func perform(_ check: ReadinessCheck) async -> ReadinessFinding {
         // What the check before has broken must not be taken for what this one looks at.
-        _ = await self.probe.until(seconds: Self.patienceSeconds) { try await self.isWell() }
+        await self.waitUntilWell()
         do {
             switch check {
             case .rateLimiting: return try await self.rateLimiting()
@@ -88,8 +90,27 @@ struct ReadinessTrials: Sendable {
     /// neighbour has the processors, besides the 30 s for which a circuit stays open.
     static let patienceSeconds = 180.0
 
-    private func isWell() async throws -> Bool {
-        try await self.probe.call(.GET, "/health", key: "").json["status"] as? String == "HEALTHY"
+    private func isWell() async throws -> Bool { try await self.troubles().isEmpty }
+
+    /// Why the system is not HEALTHY, in its own words.
+    private func troubles() async throws -> [String] {
+        let health = try await self.probe.call(.GET, "/health", key: "").json
+        guard health["status"] as? String != "HEALTHY" else { return [] }
+        let reasons = health["reasons"] as? [String] ?? []
+        return reasons.isEmpty ? ["/health does not say HEALTHY"] : reasons
+    }
+
+    private func waitUntilWell() async {
+        let begin = ContinuousClock.now
+        var isTold = false
+        _ = await self.probe.until(seconds: Self.patienceSeconds) {
+            let troubles = try await self.troubles()
+            if !troubles.isEmpty, !isTold, begin.duration(to: .now) > .seconds(5) {
+                self.tell("  waits until the system is well: " + troubles.joined(separator: "; "))
+                isTold = true
+            }
+            return troubles.isEmpty
+        }
     }
 
     /// A graph whose layers are all well, in a system that is: else what comes back could not be told from what was there.

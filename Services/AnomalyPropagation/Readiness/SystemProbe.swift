@@ -70,6 +70,8 @@ struct SystemProbe: Sendable {
         request.method = method
         let key = key ?? self.key
         if !key.isEmpty { request.headers.add(name: "X-API-Key", value: key) }
+        // What the system does now is looked at, not what it said a second ago.
+        request.headers.add(name: "Cache-Control", value: "no-cache")
         for (name, value) in headers { request.headers.add(name: name, value: value) }
         if let json {
             request.headers.add(name: "Content-Type", value: "application/json")

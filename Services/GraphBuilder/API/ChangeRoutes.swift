@@ -75,7 +75,7 @@ struct ChangeRoutes: Sendable {
             } else if !isComplete {
                 page.nextCursor = Self.cursor(ChangeReader.Position(time: time, key: ""))
             }
-            var response = try JSONAnswer.response(page)
+            var response = try Response.json(page)
             if let name = GraphRoutes.revisionHeader { response.headers[name] = String(revision) }
             return response
         }
@@ -130,7 +130,7 @@ struct ChangeRoutes: Sendable {
         guard from.event == to.event else {
             throw Problem(.invalidRequest, detail: "from and to must be graphs of one event")
         }
-        return try JSONAnswer.response(DifferenceDocument(from, to))
+        return try Response.json(DifferenceDocument(from, to))
     }
 }
 

@@ -15,14 +15,14 @@ struct DomainRoutes: Sendable {
     func add(to router: Router<CallContext>) {
         router.get("/v1/domains") { request, _ in
             _ = try QueryParameters(request, known: [])
-            return try JSONAnswer.response(ListPage(items: try await self.statuses()))
+            return try Response.json(ListPage(items: try await self.statuses()))
         }
         router.get("/v1/domains/{id}") { _, context in
             let name = try context.name("id")
             guard let status = try await self.statuses().first(where: { $0.domain == name }) else {
                 throw Problem(.notFound, detail: "this domain is not known")
             }
-            return try JSONAnswer.response(status)
+            return try Response.json(status)
         }
         router.put("/v1/domains/{id}") { request, context in
             try await self.declare(context.name("id"), request)
@@ -50,6 +50,6 @@ struct DomainRoutes: Sendable {
             INSERT INTO domain_profiles (domain, profile, updated_at) VALUES ($1, $2, clock_timestamp())
             ON CONFLICT (domain) DO UPDATE SET profile = excluded.profile, updated_at = excluded.updated_at
             """, [.text(name), try .jsonb(encoding: profile)])
-        return try JSONAnswer.response(profile)
+        return try Response.json(profile)
     }
 }

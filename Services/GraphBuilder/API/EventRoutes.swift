@@ -33,17 +33,26 @@ struct EventRoutes: Sendable {
 
     let pool: PostgresPool
     let bound: QueryBound
+    let answers: AnswerCache
+
+    /// What of these routes is at hand.
+    var readyRoutes: [ReadyRoute] { ["/v1/events", "/v1/events/{id}"].map(self.answers.route) }
 
     func add(to router: Router<CallContext>) {
-        router.get("/v1/events") { request, _ in try await self.list(request) }
-        router.get("/v1/events/{id}") { _, context in try await self.event(context.name("id")) }
+        router.get("/v1/events") { request, _ in
+            try await self.answers.json(request) { try await self.list(request) }
+        }
+        router.get("/v1/events/{id}") { request, context in
+            let id = try context.name("id")
+            return try await self.answers.json(request) { try await self.event(id) }
+        }
     }
 
     private func query(_ statement: PostgresStatement, _ parameters: [PostgresValue]) async throws -> PostgresRows {
         try await self.bound.bound { try await self.pool.query(statement, parameters) }
     }
 
-    private func list(_ request: Request) async throws -> Response {
+    private func list(_ request: Request) async throws -> ListPage<Item> {
         let query = try QueryParameters(request, known: ["domain", "limit", "cursor"])
         let limit = try query.integer("limit", in: 1...1_000, default: 100)
         let after = try query.text("cursor").map { try KeysetCursor($0, list: "events", keyCount: 1).keys[0] }
@@ -71,7 +80,7 @@ struct EventRoutes: Sendable {
             page = ListPage(
                 items: items, nextCursor: items.last.map { KeysetCursor(list: "events", keys: [$0.id]).text })
         }
-        return try JSONAnswer.response(page)
+        return page
     }
 
     /// One row, so that one round trip says all: the nodes, the newest evaluation of each of their domains (one look into the
@@ -93,7 +102,7 @@ struct EventRoutes: Sendable {
         LEFT JOIN event_graphs g ON g.shard = $1 AND g.event_id = $2
         """
 
-    private func event(_ id: String) async throws -> Response {
+    private func event(_ id: String) async throws -> Detail {
         let rows = try await self.query(Self.detail, [.shard(Shard(event: id)), .text(id)])
         guard let row = rows.first else { throw PostgresError(.malformedRow, detail: "an event has no row") }
         let (domains, markets, venues, evaluatedDomains, ends, widths, graph, windowEnd, layers) = try row.decode(
@@ -108,9 +117,8 @@ struct EventRoutes: Sendable {
         let evaluated = zip(evaluatedDomains, zip(ends, widths)).map { domain, newest in
             Detail.Evaluated(domain: domain, windowEnd: newest.0, bucketMs: newest.1)
         }
-        return try JSONAnswer.response(
-            Detail(
-                id: id, domains: Set(domains).sorted(), nodes: nodes.sorted(), lastEvaluated: evaluated, graphId: graph,
-                windowEnd: windowEnd, layers: layers?.value ?? []))
+        return Detail(
+            id: id, domains: Set(domains).sorted(), nodes: nodes.sorted(), lastEvaluated: evaluated, graphId: graph,
+            windowEnd: windowEnd, layers: layers?.value ?? [])
     }
 }

@@ -39,7 +39,7 @@ struct GraphRoutes: Sendable {
     var readyRoutes: [ReadyRoute] {
         let questions = QuestionCache()
         return Self.paths.map { path in
-            ReadyRoute(path: path) { query, headers in
+            ReadyRoute(path: path) { _, query, headers in
                 questions.question(query).flatMap { self.ready($0, headers) }
             }
         }

@@ -13,10 +13,10 @@ struct ChaosRoutes: Sendable {
     func add(to router: Router<CallContext>) {
         router.post("/v1/chaos") { request, _ in
             let plan = try await request.decodeBody(ChaosTrial.self, limit: Self.bodyLimit).plan()
-            return try JSONAnswer.response(try await self.allowed().begin(plan))
+            return try Response.json(try await self.allowed().begin(plan))
         }
         router.get("/v1/chaos") { _, _ in
-            try JSONAnswer.response(ListPage(items: try self.allowed().book.latest))
+            try Response.json(ListPage(items: try self.allowed().book.latest))
         }
     }
 

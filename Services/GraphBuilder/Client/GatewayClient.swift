@@ -58,6 +58,8 @@ struct GatewayClient: Sendable {
         var request = HTTPClientRequest(url: self.connection.url + path)
         request.method = method
         request.headers.add(name: "X-API-Key", value: self.connection.apiKey)
+        // What we wait for and report is the state of now, not of a second ago.
+        request.headers.add(name: "Cache-Control", value: "no-cache")
         for (name, value) in headers { request.headers.add(name: name, value: value) }
         if let body { request.body = .bytes(body) }
         var last: any Error = ClientFailure.unusable("no attempt was made")

@@ -16,15 +16,25 @@ public struct ReadyAnswer: Sendable {
 
 /// A GET whose answer is often at hand. It is asked on the event loop, so it must not wait.
 public struct ReadyRoute: Sendable {
-    /// Without parameters, as the table of routes has it.
-    public let path: String
     /// nil: not at hand, or to be refused; the request goes the way of all others.
-    public let answer: @Sendable (_ query: Substring, _ headers: HTTPFields) -> ReadyAnswer?
+    /// - Parameters:
+    ///   - target: path and query as they came.
+    ///   - query: what follows the question mark.
+    public typealias Answer =
+        @Sendable (_ target: String, _ query: Substring, _ headers: HTTPFields) -> ReadyAnswer?
 
-    public init(
-        path: String, answer: @escaping @Sendable (_ query: Substring, _ headers: HTTPFields) -> ReadyAnswer?
-    ) {
+    /// As the table of routes has it; its last part may be a parameter.
+    public let path: String
+    public let answer: Answer
+
+    public init(path: String, answer: @escaping Answer) {
         self.path = path
         self.answer = answer
+    }
+
+    /// What paths of this route begin with, when the last part is a parameter.
+    var stem: String? {
+        guard self.path.hasSuffix("}"), let slash = self.path.lastIndex(of: "/") else { return nil }
+        return String(self.path[...slash])
     }
 }

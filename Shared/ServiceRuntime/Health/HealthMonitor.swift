@@ -42,6 +42,7 @@ public final class HealthMonitor: Sendable {
         var checks: [Check] = []
         var figures: (@Sendable () -> HealthReport.Metrics)?
         var circuits: [@Sendable () -> (states: [String: String], reasons: [String])] = []
+        var databaseCircuits: [Circuit] = []
         var last: Outcome?
         var isRunning = false
     }
@@ -71,8 +72,11 @@ public final class HealthMonitor: Sendable {
         self.state.withLock { $0.circuits.append(circuits) }
     }
 
-    public func add(_ circuit: Circuit) {
+    /// The circuit around the database. Once its pause is over, the round trip of a check is the question that is let
+    /// through: a service that nobody asks would stay DEGRADED long after its database is well.
+    public func add(database circuit: Circuit) {
         self.add(circuits: { ([circuit.name: circuit.state.rawValue], circuit.reason.map { [$0] } ?? []) })
+        self.state.withLock { $0.databaseCircuits.append(circuit) }
     }
 
     /// From now on requests may come: set when the listener is up.
@@ -125,8 +129,12 @@ public final class HealthMonitor: Sendable {
     private func examine() async -> Outcome {
         var outcome = Outcome(at: ContinuousClock.now, stopping: [], degrading: [], databaseMs: nil)
         if let database = self.database {
-            let took = await Self.bounded { try? await database() }
-            if let took = took ?? nil {
+            let trials = self.state.withLock { $0.databaseCircuits }.filter { $0.beginTrial() }
+            let took = await Self.bounded { try? await database() } ?? nil
+            for circuit in trials {
+                if took == nil { circuit.failed("the database does not answer") } else { circuit.succeeded() }
+            }
+            if let took {
                 outcome.databaseMs = Double(Int64(took / .microseconds(1))) / 1_000
             } else {
                 outcome.stopping.append("the database does not answer")

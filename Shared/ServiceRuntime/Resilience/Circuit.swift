@@ -49,6 +49,11 @@ public final class Circuit: Sendable {
             retryAfter: seconds)
     }
 
+    /// Whether the circuit is half open and the one question that is let through is the caller's to ask.
+    func beginTrial() -> Bool {
+        self.breaker.withLock { $0.state(now: self.now) == .halfOpen && $0.admits(now: self.now) }
+    }
+
     /// It answered; also for signs of life that were not asked through the circuit.
     public func succeeded() {
         let changed = self.breaker.withLock { breaker in

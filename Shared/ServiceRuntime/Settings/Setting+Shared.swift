@@ -14,7 +14,7 @@ extension Setting {
         "RATE_LIMITER_REFILL_RATE",
         "SNAPSHOT_DIR", "RETENTION_DAYS", "OBSERVATION_RETENTION_DAYS", "AUDIT_RETENTION_DAYS", "AUDIT_LEVEL",
         "FAILOVER_ENABLED",
-        "USE_WORKER_THREADS", "ENABLE_SIMD", "MAX_GRAPHS_PER_SECOND",
+        "USE_WORKER_THREADS", "ENABLE_SIMD", "MAX_GRAPHS_PER_SECOND", "ANSWER_MAX_AGE_MS",
     ]
 
     /// Pairs of whole-number keys of which the first must stay at or below (`mayEqual`) or below the second.

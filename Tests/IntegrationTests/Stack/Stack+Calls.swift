@@ -46,6 +46,7 @@ struct Receipt: Decodable, Sendable {
 extension Stack {
     static let allScopes = "ingest,read,configure"
 
+    /// Asks for the state of now, unless `headers` say otherwise.
     /// - Parameters:
     ///   - path: a path at the gateway, or a whole URL.
     ///   - key: nil sends none.
@@ -55,6 +56,9 @@ extension Stack {
         var request = HTTPClientRequest(url: path.hasPrefix("http") ? path : self.url + path)
         request.method = HTTPMethod(rawValue: method)
         if let key { request.headers.add(name: "X-API-Key", value: key) }
+        if method == "GET", !headers.contains(where: { $0.0.lowercased() == "cache-control" }) {
+            request.headers.add(name: "Cache-Control", value: "no-cache")
+        }
         for (name, value) in headers { request.headers.add(name: name, value: value) }
         if let body { request.body = .bytes(ByteBuffer(bytes: body)) }
         let response = try await self.http.execute(request, timeout: .seconds(30))

@@ -1,19 +1,5 @@
-import Foundation
-import HTTPTypes
-import Hummingbird
 import Model
-import NIOCore
 import ServiceRuntime
-
-extension Response {
-    /// A value by the JSON conventions of the API.
-    static func json(_ value: some Encodable) throws -> Response {
-        let data = try APIJSON.encoder().encode(value)
-        return Response(
-            status: .ok, headers: [.contentType: "application/json; charset=utf-8"],
-            body: ResponseBody(byteBuffer: ByteBuffer(bytes: data)))
-    }
-}
 
 extension PageEnd {
     /// Opaque to clients; refused by any other list.
