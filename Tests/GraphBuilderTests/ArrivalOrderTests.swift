@@ -286,4 +286,36 @@ struct ArrivalOrderTests {
         // A part that starts at a bucket's edge is thinned as the whole was.
         #expect(TickBuffer.thinned(Array(readings[900...])) { 1 + ($0 - 900) / 50 } == Array(thinned.suffix(100)))
     }
+
+    @Test("times are irregular when most gaps differ from the median one, whatever stands twice", arguments: 0..<40)
+    func irregular(seed: Int) {
+        var generator = SeededGenerator(seed: UInt64(seed))
+        let count = Int.random(in: 0...60, using: &generator)
+        let jitter = Int64(seed % 8)
+        let times = (0..<count).map {
+            Int64($0 / (1 + seed % 2)) * 20 + Int64.random(in: 0...jitter, using: &generator)
+        }
+        let readings = times.sorted().map { Reading(timeMs: $0, value: 1) }
+        let gaps = zip(readings.dropFirst(), readings).map { $0.timeMs - $1.timeMs }.filter { $0 > 0 }.sorted()
+        let median = gaps.isEmpty ? 0 : gaps[gaps.count / 2]
+        let isIrregular = gaps.count >= 20 && gaps.count { abs($0 - median) * 10 > median } * 2 > gaps.count
+        #expect(TickBuffer.isIrregular(readings[...]) == isIrregular)
+    }
+
+    @Test("readings in order are merged as those out of order are", arguments: 0..<20)
+    func merged(seed: Int) {
+        var generator = SeededGenerator(seed: UInt64(seed))
+        let readings = (0..<50).map { _ in
+            Reading(
+                timeMs: Int64.random(in: 0...20, using: &generator),
+                value: Double(Int.random(in: 0...3, using: &generator)))
+        }
+        var expected: [Reading] = []
+        for (timeMs, same) in Dictionary(grouping: Set(readings), by: \.timeMs).sorted(by: { $0.key < $1.key }) {
+            let values = same.map(\.value).sorted()
+            expected.append(Reading(timeMs: timeMs, value: values.reduce(0, +) / Double(values.count)))
+        }
+        #expect(Reading.merged(readings) == expected)
+        #expect(Reading.merged(readings.sorted()) == expected)
+    }
 }

@@ -29,6 +29,9 @@ struct WarmEvent: Sendable {
 
 /// Which request comes when: the same mix for everyone, in an order that a seed decides, at times that no answer changes.
 struct LoadPlan: Sendable {
+    /// What is written belongs to this domain.
+    static let domain = "load"
+
     let ratePerSecond: Int
     let seconds: Int
     let routes: [LoadRoute]
@@ -77,7 +80,7 @@ struct LoadPlan: Sendable {
     /// Twenty observations of twenty nodes, each request at a millisecond of its own.
     private static func ingest(_ index: Int, startMs: Int64) -> LoadRequest {
         let items = (0..<20).map { node in
-            "{\"domain\":\"load\",\"event\":\"load-\(node % 4)\",\"market\":\"m\",\"venue\":\"v\(node)\","
+            "{\"domain\":\"\(Self.domain)\",\"event\":\"load-\(node % 4)\",\"market\":\"m\",\"venue\":\"v\(node)\","
                 + "\"time\":\(startMs + Int64(index)),\"value\":\((index * 31 + node * 7) % 1_000)}"
         }
         return LoadRequest(

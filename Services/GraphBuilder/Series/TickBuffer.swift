@@ -48,9 +48,14 @@ struct TickBuffer: Sendable {
 
     /// Whether times are anything but a beat: more than half of the gaps differ from their median by more than a tenth.
     static func isIrregular(_ readings: ArraySlice<Reading>) -> Bool {
-        let gaps = zip(readings.dropFirst(), readings).map { $0.timeMs - $1.timeMs }.filter { $0 > 0 }
-        guard gaps.count >= 20 else { return false }
-        let median = gaps.sorted()[gaps.count / 2]
+        var gaps: [Double] = []
+        gaps.reserveCapacity(readings.count)
+        var last = readings.first?.timeMs ?? 0
+        for reading in readings {
+            if reading.timeMs > last { gaps.append(Double(reading.timeMs - last)) }
+            last = reading.timeMs
+        }
+        guard gaps.count >= 20, let median = RobustScale.upperMedian(gaps) else { return false }
         return gaps.count { abs($0 - median) * 10 > median } * 2 > gaps.count
     }
 }

@@ -18,6 +18,13 @@ public enum RobustScale {
         }
     }
 
+    /// The middle of finite values, the larger of two; nil for none. O(n).
+    public static func upperMedian(_ values: [Double]) -> Double? {
+        guard !values.isEmpty else { return nil }
+        var values = values
+        return values.withUnsafeMutableBufferPointer { Self.select($0.count / 2, in: $0) }
+    }
+
     /// The value that would stand at `place` after sorting; leaves smaller ones before it (Hoare's selection).
     private static func select(_ place: Int, in values: UnsafeMutableBufferPointer<Double>) -> Double {
         var low = 0

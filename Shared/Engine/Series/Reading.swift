@@ -16,10 +16,14 @@ public struct Reading: Hashable, Comparable, Sendable {
     /// One reading a millisecond, in order of time: identical readings count once, different values of one millisecond are
     /// averaged (summed in ascending order, so the result does not depend on arrival).
     public static func merged(_ readings: some Sequence<Reading>) -> [Reading] {
+        var ordered = Array(readings)
+        // Mostly they are: stored readings come in order of time.
+        if zip(ordered.dropFirst(), ordered).contains(where: { $0 < $1 }) { ordered.sort() }
         var result: [Reading] = []
+        result.reserveCapacity(ordered.count)
         var previous: Reading?
         var count = 0.0
-        for reading in readings.sorted() where reading != previous {
+        for reading in ordered where reading != previous {
             if let last = previous, last.timeMs == reading.timeMs {
                 count += 1
                 result[result.count - 1].value += reading.value

@@ -11,8 +11,9 @@ struct RobustScaleTests {
             let values = (0..<count).map { _ in (random.uniform() * 10).rounded() }
             let sorted = values.sorted()
             #expect(RobustScale.median(values) == (sorted[(count - 1) / 2] + sorted[count / 2]) / 2)
+            #expect(RobustScale.upperMedian(values) == sorted[count / 2])
         }
-        #expect(RobustScale.median([]) == nil)
+        #expect(RobustScale.median([]) == nil && RobustScale.upperMedian([]) == nil)
     }
 
     @Test("noise of normal changes is their sd, and ten wild ones in a thousand hardly move it")

@@ -12,6 +12,8 @@ final class Delivery: Sendable {
         var window: Int?
         /// Between two batches of one sender; zero is full rate.
         var pause = Duration.zero
+        /// The fewer batches are left the longer the pauses, until ``finish()``: some are under way however long a trial takes.
+        var lasts = false
         /// Longest time one batch may take, all attempts together.
         var patience = Duration.seconds(120)
     }
@@ -29,6 +31,7 @@ final class Delivery: Sendable {
 
     private struct State {
         var waiting: [Int]
+        var isFinishing = false
         var tally = Tally()
     }
 
@@ -58,11 +61,35 @@ final class Delivery: Sendable {
                 group.addTask {
                     while let batch = try await self.next() {
                         try await self.deliver(batch, key: key)
-                        try await Task.sleep(for: self.options.pause)
+                        try await self.rest()
                     }
                 }
             }
             try await group.waitForAll()
+        }
+    }
+
+    /// From now on without pauses.
+    /// - Returns: whether anything was left to send.
+    @discardableResult
+    func finish() -> Bool {
+        self.state.withLock { state in
+            state.isFinishing = true
+            return state.tally.acknowledged.count < self.plan.batches
+        }
+    }
+
+    private func rest() async throws {
+        let begin = ContinuousClock.now
+        while true {
+            let pause: Duration = self.state.withLock { state in
+                guard !state.isFinishing else { return .zero }
+                let stretch = Double(self.plan.batches) / Double(max(1, state.waiting.count))
+                return self.options.lasts ? self.options.pause * stretch : self.options.pause
+            }
+            let left = pause - begin.duration(to: .now)
+            guard left > .zero else { return }
+            try await Task.sleep(for: min(left, .milliseconds(100)))
         }
     }
 

@@ -25,7 +25,7 @@ extension ProcessTests {
                 let reader = RevisionReader(evidence)
                 async let following: Void = reader.follow()
                 let delivery = Delivery(
-                    plan, to: stack, .init(window: Self.window, pause: .milliseconds(600)))
+                    plan, to: stack, .init(window: Self.window, pause: .milliseconds(600), lasts: true))
                 async let sent: Void = delivery.send()
                 for round in 0..<ChaosSettings.joins {
                     try stack.startService("graph-builder-2")
@@ -37,6 +37,7 @@ extension ProcessTests {
                     _ = try await second.waitForExit(seconds: 30)
                     try await Task.sleep(for: .seconds(1))
                 }
+                #expect(delivery.finish(), "everything was sent before it was over")
                 try await sent
                 try await evidence.expectAsUndisturbed(expected, delivery)
                 await reader.stop()

@@ -72,7 +72,7 @@ extension ProcessTests {
                 try await evidence.watchWriters()
                 let reader = RevisionReader(evidence)
                 async let following: Void = reader.follow()
-                let delivery = Delivery(plan, to: stack, .init(window: 8, pause: .milliseconds(1_200)))
+                let delivery = Delivery(plan, to: stack, .init(window: 8, pause: .milliseconds(1_200), lasts: true))
                 async let sent: Void = delivery.send()
                 try await stack.eventually("ingest has begun") { delivery.tally.acknowledged.count > 4 }
                 let real = try await evidence.serverHour()
@@ -85,6 +85,7 @@ extension ProcessTests {
                     #expect(abs(hour - Double(database)) < 0.1, "the database's clock is off by \(hour) h")
                 }
                 try await Self.deadOwner(stack, evidence, databaseClock)
+                #expect(delivery.finish(), "everything was sent before it was over")
                 try await sent
                 try await evidence.expectAsUndisturbed(expected, delivery)
                 await reader.stop()
