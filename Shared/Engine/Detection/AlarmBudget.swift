@@ -19,6 +19,7 @@ public struct AlarmBudget: Sendable, Hashable, Codable {
     ///
     /// - Parameter sharers: how many statistics share the budget of the node, 1 or more.
     public func tailProbability(bucketMs: Int64, sharers: Int) -> Double {
+        precondition(bucketMs > 0, "a bucket has a width")
         let evaluationsPerDay = max(1, 86_400_000 / Double(bucketMs))
         return min(0.05, self.alarmsPerNodeDay / evaluationsPerDay / Double(max(1, sharers)))
     }

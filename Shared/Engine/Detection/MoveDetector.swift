@@ -22,6 +22,7 @@ public struct MoveDetector: Sendable {
         transform: DomainProfile.Transform, threshold: Double = 3, baselineBuckets: Int = 720, leastBuckets: Int = 360
     ) {
         precondition(threshold > 0, "every change passes a threshold of nothing")
+        precondition(baselineBuckets > 0, "noise is measured on something")
         self.threshold = threshold
         self.baselineBuckets = baselineBuckets
         self.leastBuckets = max(2, leastBuckets)

@@ -63,6 +63,7 @@ public enum RobustScale {
     /// The q-quantile of ascending values, linear between order statistics, q in 0 ... 1.
     public static func quantile(ofSorted sorted: [Double], _ q: Double) -> Double {
         precondition(!sorted.isEmpty, "nothing has no quantiles")
+        precondition(!q.isNaN, "a quantile is at a place")
         let position = min(1, max(0, q)) * Double(sorted.count - 1)
         let low = Int(position)
         let high = min(low + 1, sorted.count - 1)

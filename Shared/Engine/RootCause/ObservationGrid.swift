@@ -64,7 +64,9 @@ public struct ObservationGrid: Sendable {
 
     /// Whether a node has a value in any of the given buckets.
     public func hasValue(node: Int, in buckets: [Int]) -> Bool {
-        buckets.contains { self.counts[node * self.bucketCount + $0] > 0 }
+        precondition((0..<self.nodeCount).contains(node), "a node of the grid")
+        precondition(buckets.allSatisfy { (0..<self.bucketCount).contains($0) }, "buckets of the grid")
+        return buckets.contains { self.counts[node * self.bucketCount + $0] > 0 }
     }
 
     /// The buckets of (after, through], in order.
@@ -95,6 +97,8 @@ public struct ObservationGrid: Sendable {
 
     /// A row per given node over the given buckets; NaN where there is no value.
     public func values(nodes: [Int], buckets: [Int]) -> [Double] {
+        precondition(nodes.allSatisfy { (0..<self.nodeCount).contains($0) }, "nodes of the grid")
+        precondition(buckets.allSatisfy { (0..<self.bucketCount).contains($0) }, "buckets of the grid")
         var values: [Double] = []
         values.reserveCapacity(nodes.count * buckets.count)
         for node in nodes {

@@ -24,6 +24,7 @@ public struct SeriesAssembler: Sendable {
 
     /// The values of `count` buckets from bucket `first` on; NaN where a bucket is empty. Readings outside are ignored.
     public func bucketValues(of readings: some Sequence<Reading>, from first: Int64, count: Int) -> [Double] {
+        precondition(count >= 0, "a number of buckets")
         var values = [Double](repeating: .nan, count: count)
         let merged = Reading.merged(readings)
         var start = 0
@@ -85,6 +86,7 @@ public struct SeriesAssembler: Sendable {
     public func coarsened(
         _ values: [Double], firstFine: Int64, to coarse: BucketClock, from first: Int64, count: Int
     ) -> [Double] {
+        precondition(count >= 0, "a number of buckets")
         var sums = [Double](repeating: 0, count: count)
         var counts = [Double](repeating: 0, count: count)
         for (offset, value) in values.enumerated() where !value.isNaN {

@@ -20,6 +20,8 @@ public struct HiddenEdgeDetector: Sendable {
         presentBuckets: Int = 120, baselineBuckets: Int = 720, thresholds: [Layer: Double] = [:], clip: Double = 3,
         budget: AlarmBudget = AlarmBudget()
     ) {
+        precondition(presentBuckets > 0 && baselineBuckets >= 0, "the present has a length, the baseline none or one")
+        precondition(clip > 0, "clipped at nothing, nothing is left")
         self.presentBuckets = presentBuckets
         self.baselineBuckets = baselineBuckets
         self.thresholds = thresholds
@@ -49,6 +51,7 @@ public struct HiddenEdgeDetector: Sendable {
                 && !declared.contains(edge.source.event, edge.target.event)
         }
         guard !fresh.isEmpty else { return [] }
+        precondition(fresh.allSatisfy { (0..<block.length).contains($0.lagBuckets) }, "an edge leads from its source")
         var number: [NodeKey: Int] = [:]
         for (index, node) in block.nodes.enumerated() { number[node] = index }
         let level = self.budget.normalLevel(bucketMs: block.bucketMs, sharers: partners)

@@ -19,6 +19,7 @@ extension NodeResidualDetector {
             historyBuckets: Int = 8_640, warmUpBuckets: Int? = nil, budget: AlarmBudget = AlarmBudget()
         ) {
             precondition(bucketMs > 0, "a bucket has a width")
+            precondition(periodMs >= 0 && baselineBuckets >= 0 && presentBuckets >= 0, "lengths are not negative")
             precondition(historyBuckets >= baselineBuckets + presentBuckets, "the history holds the warm-up")
             self.bucketMs = bucketMs
             self.periodMs = periodMs
