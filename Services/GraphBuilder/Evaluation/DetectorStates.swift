@@ -11,6 +11,8 @@ struct DetectorStates: Sendable, Codable {
     struct Event: Sendable, Codable {
         var links: LinkDetector
         var residual: NodeResidualDetector
+        /// What the level of hidden edges has learnt; nil: nothing yet.
+        var hiddenAlarms: LinkAlarms?
         /// Edges that stand, with the time they were accepted first.
         var standing: [Standing] = []
         /// The last Hayashi-Yoshida edges.
@@ -47,6 +49,7 @@ struct DetectorStates: Sendable, Codable {
         for event in self.events.values {
             try event.links.validate()
             try event.residual.validate()
+            try event.hiddenAlarms?.validate()
         }
     }
 }

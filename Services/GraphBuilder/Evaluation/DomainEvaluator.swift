@@ -124,11 +124,15 @@ struct DomainEvaluator {
                 && known.contains($0.target)
         }
         outcome.findings += state.links.observe(block: wide, edges: edges)
-        outcome.findings += HiddenEdgeDetector(
-            presentBuckets: domain.profile.presentBuckets, baselineBuckets: domain.profile.baselineBuckets
-        ).observe(
-            event: evaluation.event, block: wide, edges: edges, declared: self.declared,
-            partners: max(1, wide.nodes.count - 1))
+        let hidden = HiddenEdgeDetector(
+            presentBuckets: domain.profile.presentBuckets, baselineBuckets: domain.profile.baselineBuckets)
+        var alarms = state.hiddenAlarms ?? LinkAlarms(.deviations)
+        outcome.findings += alarms.keep(
+            hidden.observe(
+                event: evaluation.event, block: wide, edges: edges, declared: self.declared,
+                partners: max(1, wide.nodes.count - 1)),
+            bucketMs: wide.bucketMs, budget: hidden.budget)
+        state.hiddenAlarms = alarms
         outcome.findings += MoveDetector(
             transform: domain.profile.transform, baselineBuckets: max(1, domain.profile.baselineBuckets),
             leastBuckets: 3 * domain.profile.presentBuckets

@@ -16,7 +16,7 @@ import Model
 /// median +- 2.5 robust sd for it.
 ///
 /// Level: from the budget (``AlarmBudget/sequentialLevel(bucketMs:sharers:)`` for breaks); the links of a node share its
-/// budget, and a shift shares it among the lags tried too.
+/// budget, and a shift shares it among the lags tried too. Both levels learn from the alarms that were given (``LinkAlarms``).
 /// Nothing is said before the baseline is full. Whitening, baseline correlations and lags of a link are renewed every
 /// `refreshBuckets` buckets, each link at its own turn given by the bucket number, so a bucket costs O(links x (recent +
 /// baseline / refreshBuckets)).
@@ -74,11 +74,13 @@ public struct LinkDetector: Sendable, Codable {
     /// Followed links, in the order they were met.
     var links: [TrackedLink]
     var whitenings: [NodeKey: Whitening]
+    var breakAlarms: LinkAlarms
+    var shiftAlarms: LinkAlarms
     /// Derived from the above and from the last block; made anew when missing.
     var cache: LinkCache
 
     private enum CodingKeys: String, CodingKey {
-        case event, settings, links, whitenings
+        case event, settings, links, whitenings, breakAlarms, shiftAlarms
     }
 
     public init(from decoder: any Decoder) throws {
@@ -87,6 +89,9 @@ public struct LinkDetector: Sendable, Codable {
         self.settings = try keyed.decode(Settings.self, forKey: .settings)
         self.links = try keyed.decode([TrackedLink].self, forKey: .links)
         self.whitenings = try keyed.decode([NodeKey: Whitening].self, forKey: .whitenings)
+        // States stored before levels learnt from alarms go on without any.
+        self.breakAlarms = try keyed.decodeIfPresent(LinkAlarms.self, forKey: .breakAlarms) ?? LinkAlarms(.nats)
+        self.shiftAlarms = try keyed.decodeIfPresent(LinkAlarms.self, forKey: .shiftAlarms) ?? LinkAlarms(.deviations)
         self.cache = LinkCache(links: self.links)
     }
 
@@ -95,6 +100,8 @@ public struct LinkDetector: Sendable, Codable {
         self.settings = settings
         self.links = []
         self.whitenings = [:]
+        self.breakAlarms = LinkAlarms(.nats)
+        self.shiftAlarms = LinkAlarms(.deviations)
         self.cache = LinkCache(links: [])
     }
 
@@ -109,6 +116,8 @@ public struct LinkDetector: Sendable, Codable {
             try DetectorStateError.require(
                 whitening.recent == self.settings.recentBuckets, "whitening", "over the recent buckets")
         }
+        try self.breakAlarms.validate()
+        try self.shiftAlarms.validate()
     }
 
     /// Links being followed.
@@ -129,7 +138,12 @@ public struct LinkDetector: Sendable, Codable {
     public mutating func observe(block: SeriesBlock, edges: [Edge]) -> [Finding] {
         self.follow(edges, until: block)
         let baseline = min(self.settings.baselineBuckets, block.length - self.settings.presentBuckets - 1)
-        guard baseline >= 3 * self.settings.presentBuckets, !self.links.isEmpty else { return [] }
+        guard baseline >= 3 * self.settings.presentBuckets, !self.links.isEmpty else {
+            // Episodes end here too.
+            _ = self.breakAlarms.observe([], bucketMs: block.bucketMs, budget: self.settings.budget)
+            _ = self.shiftAlarms.observe([], bucketMs: block.bucketMs, budget: self.settings.budget)
+            return []
+        }
         self.cache.meet(block, links: self.links, budget: self.settings.budget)
         var look = LinkLook(settings: self.settings, event: self.event, block: block, baseline: baseline)
         let findings = look.evaluate(&self)

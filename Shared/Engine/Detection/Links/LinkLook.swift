@@ -30,9 +30,17 @@ struct LinkLook {
         self.isLevelled = self.isFilled
     }
 
-    /// Each link is judged alone, so their order decides nothing.
+    /// A link whose evidence of a break is beyond its base level.
+    private struct Suspect {
+        var place: Int
+        var evidence: Double
+        var base: Double
+    }
+
+    /// The order of links decides nothing: which alarms are given is decided for all of them together.
     mutating func evaluate(_ detector: inout LinkDetector) -> [Finding] {
-        var findings: [Finding] = []
+        var suspects: [Suspect] = []
+        var shifts: [Finding] = []
         let turns = Int64(self.settings.refreshBuckets)
         for place in detector.links.indices {
             let (source, target) = detector.cache.rows[place]
@@ -45,15 +53,33 @@ struct LinkLook {
                 self.renew(
                     &detector.links[place], source: source, target: target, shiftLevel: level, detector.whitenings)
             }
-            let level = detector.cache.breakLevel(sharers: sharers)
-            if let finding = self.breakFinding(&detector.links[place], source: source, target: target, level: level) {
-                findings.append(finding)
+            let base = detector.cache.breakLevel(sharers: sharers)
+            if let evidence = self.evidence(
+                &detector.links[place], source: source, target: target, base: base, alarms: detector.breakAlarms),
+                evidence > base
+            {
+                suspects.append(Suspect(place: place, evidence: evidence, base: base))
             }
             if let shift = detector.links[place].shift {
-                findings.append(self.shiftFinding(detector.links[place].edge, shift))
+                shifts.append(self.shiftFinding(detector.links[place].edge, shift))
             }
         }
-        return findings
+        let budget = self.settings.budget
+        return self.breaks(suspects, &detector)
+            + detector.shiftAlarms.keep(shifts, bucketMs: self.block.bucketMs, budget: budget)
+    }
+
+    private func breaks(_ suspects: [Suspect], _ detector: inout LinkDetector) -> [Finding] {
+        let raises = detector.breakAlarms.observe(
+            suspects.map { LinkAlarms.Excess(link: detector.links[$0.place].key, size: $0.evidence - $0.base) },
+            bucketMs: self.block.bucketMs, budget: self.settings.budget)
+        return zip(suspects, raises).compactMap { suspect, raise in
+            guard let raise else { return nil }
+            let (source, target) = detector.cache.rows[suspect.place]
+            return self.breakFinding(
+                detector.links[suspect.place], source: source, target: target, evidence: suspect.evidence,
+                level: suspect.base + raise)
+        }
     }
 
     /// Whitens a row once per bucket; false for a node that does not change on the baseline.
@@ -156,19 +182,27 @@ struct LinkLook {
 
     // MARK: - Break
 
+    /// Evidence of a break after this bucket; nil where there is nothing to judge by.
+    private func evidence(
+        _ link: inout TrackedLink, source: Int, target: Int, base: Double, alarms: LinkAlarms
+    ) -> Double? {
+        guard link.baseline != nil, let model = link.model else { return nil }
+        let lag = link.edge.lagBuckets
+        guard lag <= self.settings.lagBuckets else { return nil }
+        guard let value = self.value(source, target, at: self.block.length - 1, lag: lag) else { return nil }
+        // One base beyond the level is proof enough; more would only keep an episode open.
+        var limit = base + alarms.unit.room
+        let free = model.advance(link.sums, by: value, limit: limit)
+        if free.x > 2 * base || free.y > 2 * base { limit = min(limit, 2 * base + alarms.raise(of: link.key)) }
+        link.sums = free.clamped(lowerBound: .zero, upperBound: SIMD2(repeating: limit))
+        return BreakModel.evidence(link.sums)
+    }
+
     private func breakFinding(
-        _ link: inout TrackedLink, source: Int, target: Int, level: Double
+        _ link: TrackedLink, source: Int, target: Int, evidence: Double, level: Double
     ) -> Finding? {
-        guard let baseline = link.baseline, let model = link.model else { return nil }
+        guard let baseline = link.baseline else { return nil }
         let edge = link.edge
-        guard edge.lagBuckets <= self.settings.lagBuckets else { return nil }
-        guard let value = self.value(source, target, at: self.block.length - 1, lag: edge.lagBuckets) else {
-            return nil
-        }
-        // Twice the level is proof enough; what is beyond it would only keep an episode open.
-        link.sums = model.advance(link.sums, by: value, limit: 2 * level)
-        let evidence = BreakModel.evidence(link.sums)
-        guard evidence > level else { return nil }
         let width = self.settings.recentBuckets
         let recent = self.moments(source, target, from: self.block.length - width, count: width, lag: edge.lagBuckets)
             .correlation
