@@ -6,57 +6,53 @@ import Recordings
 /// The product's forecasts streamed over a server's recording. Edges, noise levels and intervals come from what was before a
 /// move; moves of the first half only teach, those of the second are scored.
 struct ServerForecasts {
-    let server: ServerRecording
-    let entity: RecordedEntity
-    let profile: DomainProfile
+    private let evaluations: ServerEvaluations
+    private let detector: MoveDetector
+    private var calibrators: [ForecastPair: ForecastCalibrator] = [:]
+    private var pending: [Forecast] = []
+    private(set) var scores: [ForecastScore] = []
     /// Buckets a base rate is taken from.
     private static let pastBuckets = 240
 
-    func scores() -> [ForecastScore] {
-        let shape = WindowShape(profile: self.profile)
-        let detector = MoveDetector(
-            transform: .level, baselineBuckets: self.profile.baselineBuckets, leastBuckets: 3 * shape.present)
-        var calibrators: [ForecastPair: ForecastCalibrator] = [:]
-        var pending: [Forecast] = []
-        var scores: [ForecastScore] = []
-        for row in min(self.server.rows, shape.requiredLength)..<self.server.rows {
-            let now = self.end(row)
-            for forecast in pending where forecast.horizonAt <= now {
-                guard let outcome = self.outcome(forecast) else { continue }
-                calibrators[ForecastPair(source: forecast.source, target: forecast.target)]?.learn(
-                    forecast, outcome: outcome)
-                guard self.row(forecast.movedAt) >= self.server.rows / 2 else { continue }
-                scores.append(ForecastScore(forecast, outcome: outcome, baseRate: self.baseRate(forecast)))
-            }
-            pending.removeAll { $0.horizonAt <= now }
-            let block = SeriesBlock(
-                nodes: self.server.nodes, bucketMs: self.entity.stepMs, windowEnd: now, length: shape.requiredLength,
-                values: self.server.nodes.indices.flatMap {
-                    self.server.column($0)[row + 1 - shape.requiredLength...row]
-                })
-            for event in Set(self.server.nodes.map(\.event)).sorted()
-            where !detector.observe(block: block, event: event, edges: []).isEmpty {
-                // Edges do not depend on what moved, and are only asked for then.
-                let evaluations = Evaluation.evaluate(
-                    EvaluationInput(
-                        domain: self.server.nodes[0].domain, block: block, shape: shape, events: [event],
-                        periods: [self.server.nodes[0].domain: self.profile.periodMs]))
-                let edges = evaluations.flatMap(\.accepted)
-                for move in detector.observe(block: block, event: event, edges: edges) {
-                    pending += Forecast.forecasts(after: move, calibrators: &calibrators)
-                }
-            }
-        }
-        return scores
+    init(_ evaluations: ServerEvaluations) {
+        self.evaluations = evaluations
+        self.detector = MoveDetector(
+            transform: .level, baselineBuckets: evaluations.profile.baselineBuckets,
+            leastBuckets: 3 * evaluations.shape.present)
     }
 
-    private func end(_ row: Int) -> Timestamp {
-        Timestamp(milliseconds: self.entity.trainStart.milliseconds + Int64(row + 1) * self.entity.stepMs)
+    private var server: ServerRecording { self.evaluations.server }
+
+    /// Takes in one closed bucket. Edges do not depend on what moved, and are only asked for then.
+    mutating func observe(_ block: SeriesBlock, edges: () -> [String: [Edge]]) {
+        self.score(through: block.windowEnd)
+        let events = self.evaluations.events.filter {
+            !self.detector.observe(block: block, event: $0, edges: []).isEmpty
+        }
+        guard !events.isEmpty else { return }
+        let edges = edges()
+        for event in events {
+            for move in self.detector.observe(block: block, event: event, edges: edges[event] ?? []) {
+                self.pending += Forecast.forecasts(after: move, calibrators: &self.calibrators)
+            }
+        }
+    }
+
+    private mutating func score(through now: Timestamp) {
+        for forecast in self.pending where forecast.horizonAt <= now {
+            guard let outcome = self.outcome(forecast) else { continue }
+            self.calibrators[ForecastPair(source: forecast.source, target: forecast.target)]?.learn(
+                forecast, outcome: outcome)
+            guard self.row(forecast.movedAt) >= self.server.rows / 2 else { continue }
+            self.scores.append(ForecastScore(forecast, outcome: outcome, baseRate: self.baseRate(forecast)))
+        }
+        self.pending.removeAll { $0.horizonAt <= now }
     }
 
     /// The last row that ends by then.
     private func row(_ time: Timestamp) -> Int {
-        Int((time.milliseconds - self.entity.trainStart.milliseconds) / self.entity.stepMs) - 1
+        let entity = self.evaluations.entity
+        return Int((time.milliseconds - entity.trainStart.milliseconds) / entity.stepMs) - 1
     }
 
     private func outcome(_ forecast: Forecast) -> Double? {

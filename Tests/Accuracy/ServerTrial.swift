@@ -14,6 +14,8 @@ struct ServerAnswer: Codable {
     /// Alarms of nodes in the second half of the train part, and the node-days of it.
     var normalAlarms: Int
     var normalNodeDays: Double
+    /// The same of links, by kind.
+    var normalLinkAlarms: [String: Int]
     /// Of the second half of the whole recording.
     var forecasts: [ForecastScore]
 }
@@ -58,11 +60,37 @@ struct ServerTrial {
             nodeScores += server.nodes.map { byNode[$0] ?? 0 }
         }
         let normalMs = Double(testRow - testRow / 2) * Double(entity.stepMs)
+        let (linkAlarms, forecasts) = self.follow(
+            ServerEvaluations(server: server, entity: entity, profile: profile), testRow: testRow)
         return ServerAnswer(
             entity: entity.entity, nodes: server.nodes.map { "\($0.event)|\($0.market)|\($0.venue)" }, scores: scores,
             nodeScores: nodeScores.map(\.bitPattern.littleEndian).withUnsafeBytes { Data($0) }, normalAlarms: alarms,
             normalNodeDays: normalMs / 86_400_000 * Double(server.nodes.count),
-            forecasts: ServerForecasts(server: server, entity: entity, profile: profile).scores())
+            normalLinkAlarms: linkAlarms, forecasts: forecasts)
+    }
+
+    /// Alarms about links in the second half of the train part, and forecasts of the second half of the whole.
+    private func follow(_ evaluations: ServerEvaluations, testRow: Int) -> ([String: Int], [ForecastScore]) {
+        var evaluations = evaluations
+        var links: [String: ServerLinks] = [:]
+        for event in evaluations.events { links[event] = ServerLinks(event: event, profile: evaluations.profile) }
+        var forecasts = ServerForecasts(evaluations)
+        var alarms: [String: Int] = [:]
+        for row in evaluations.rows {
+            let block = evaluations.block(row)
+            guard row < testRow else {
+                forecasts.observe(block) { evaluations.edges(block) }
+                continue
+            }
+            let edges = evaluations.edges(block)
+            for event in evaluations.events {
+                for kind in links[event]?.observe(block, edges: edges[event] ?? []) ?? [] where row >= testRow / 2 {
+                    alarms[kind.rawValue, default: 0] += 1
+                }
+            }
+            forecasts.observe(block) { edges }
+        }
+        return (alarms, forecasts.scores)
     }
 }
 
@@ -117,6 +145,7 @@ enum ServerScores {
             rows.append(
                 AccuracyRow(
                     set.name, answer.entity, "alarmsPerNodeDay", Double(answer.normalAlarms) / answer.normalNodeDays))
+            rows += Self.linkAlarms([answer], set: set.name, name: answer.entity)
             guard isFault.contains(true) else { continue }
             volumes.append(VolumeUnderSurface.precisionRecall(scores: answer.scores, labels: isFault))
             areas.append(AveragePrecision.of(scores: answer.scores, labels: isFault))
@@ -138,7 +167,16 @@ enum ServerScores {
             AccuracyRow(set.name, "all", "blameTop1", Double(blamed) / Double(max(1, ranges))),
             AccuracyRow(set.name, "all", "labelledRanges", Double(ranges)),
             AccuracyRow(set.name, "all", "alarmsPerNodeDay", Double(alarms) / days),
-        ]
+        ] + Self.linkAlarms(answers, set: set.name, name: "all")
+    }
+
+    /// Alarms of each kind about links, per node-day of the second half of the normal part.
+    private static func linkAlarms(_ answers: [ServerAnswer], set: String, name: String) -> [AccuracyRow] {
+        let days = answers.reduce(0) { $0 + $1.normalNodeDays }
+        return ServerLinks.kinds.map { kind in
+            let alarms = answers.reduce(0) { $0 + ($1.normalLinkAlarms[kind.rawValue] ?? 0) }
+            return AccuracyRow(set, name, "\(kind.rawValue)sPerNodeDay", Double(alarms) / days)
+        }
     }
 
     /// Whether the node with the highest mean score over the labelled range is one of those named.
