@@ -35,8 +35,9 @@ trap leave EXIT
 gateway=${GATEWAY_BIN:-}
 if [[ -z $gateway ]]; then
     need_swift
-    swift build -c release --product gateway --quiet
-    gateway=$(swift build -c release --show-bin-path)/gateway
+    # As in the images: with Swift's own libraries linked statically. In a folder of its own, as in images-test.sh.
+    swift build -c release --static-swift-stdlib --scratch-path .build-static --product gateway --quiet
+    gateway=.build-static/release/gateway
 fi
 envoy=$(need_envoy)
 make_bench_secrets

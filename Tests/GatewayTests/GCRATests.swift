@@ -139,7 +139,7 @@ struct RateLimitFieldsTests {
         var arrival = Int64.min
         var lines = ByteBuffer()
         let first = policy.admit(&arrival, now: 0)
-        RateLimitFields.writeState(first, named: "caller", into: &lines)
+        lines.write(room: 64) { RateLimitFields.writeState(first, named: "caller", into: &$0) }
         #expect(RateLimitFields.policyLine(policy, named: "caller") == "ratelimit-policy: \"caller\";q=1000;w=1\r\n")
         #expect(String(buffer: lines) == "ratelimit: \"caller\";r=999;t=1\r\n")
         for _ in 0..<999 { _ = policy.admit(&arrival, now: 0) }

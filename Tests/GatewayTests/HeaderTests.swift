@@ -15,7 +15,7 @@ private func fields(_ pairs: [(String, String)], table: FieldTable = HopByHop.re
 private func crossing(_ fields: FieldBlock) -> String? {
     HopByHop.crossing(fields).map { entries in
         var buffer = ByteBuffer()
-        for entry in entries { fields.writeLine(entry, into: &buffer) }
+        buffer.write(room: fields.byteCount) { fields.writeLines(entries, into: &$0) }
         return String(buffer: buffer)
     }
 }

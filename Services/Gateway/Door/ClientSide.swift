@@ -8,10 +8,11 @@ protocol ClientSide: AnyObject {
     func sendContinue()
 
     /// A buffer that begins as the head of an answer must begin here; field lines are written behind it.
-    func beginHead(status: Int) -> ByteBuffer
+    /// - Parameter room: about how many bytes of lines and body will follow in it.
+    func beginHead(status: Int, room: Int) -> ByteBuffer
 
     /// - Parameters:
-    ///   - head: from ``beginHead(status:)``, with all field lines.
+    ///   - head: from ``beginHead(status:room:)``, with all field lines.
     ///   - length: of the body when it is known.
     ///   - body: the whole body; nil: it follows in pieces, or there is none.
     ///   - isWhole: nothing follows.

@@ -28,15 +28,23 @@ final class DoorCore: Sendable {
     private let live: Mutex<Live>
 
     /// What may change while the gateway runs.
-    private struct Live: Sendable {
+    struct Live: Sendable {
         /// `ratelimit-policy` of callers.
         var policyLine: String
         /// Longest time from the head of a request to the last byte of its answer.
         var requestMs: Int
     }
 
-    var policyLine: String { self.live.withLock { $0.policyLine } }
-    var requestMs: Int { self.live.withLock { $0.requestMs } }
+    /// Counts the changes of ``limits``: event loops keep a copy and look here whether it is the latest.
+    private let changeCount = Atomic<Int>(0)
+
+    var limits: (values: Live, change: Int) {
+        // In this order: a change in between makes the copy old at once.
+        let change = self.changeCount.load(ordering: .acquiring)
+        return (self.live.withLock { $0 }, change)
+    }
+
+    func isLatest(change: Int) -> Bool { change == self.changeCount.load(ordering: .acquiring) }
 
     init(
         settings: DoorSettings, gatekeeper: Gatekeeper, directory: ServiceDirectory, mint: CallerTokenMint,
@@ -80,5 +88,6 @@ final class DoorCore: Sendable {
             $0.policyLine = RateLimitFields.policyLine(limits.callerPolicy, named: "caller")
             $0.requestMs = limits.requestMs
         }
+        self.changeCount.add(1, ordering: .releasing)
     }
 }

@@ -14,14 +14,17 @@ extension Exchange {
         let body = ByteBuffer(bytes: ProblemBody.render(problem))
         self.record.bytesOut = body.readableBytes
         self.conclude { client in
-            var lines = client.beginHead(status: problem.status)
-            lines.writeStaticString("content-type: application/problem+json\r\ncache-control: no-store\r\n")
-            if let seconds = problem.retryAfter {
-                lines.writeField("retry-after", max(1, Int(seconds.rounded(.up))))
+            let room = 256 + Self.ownRoom
+            var lines = client.beginHead(status: problem.status, room: room + body.readableBytes)
+            lines.write(room: room) { writer in
+                writer.write("content-type: application/problem+json\r\ncache-control: no-store\r\n")
+                if let seconds = problem.retryAfter {
+                    writer.writeField("retry-after", max(1, Int(seconds.rounded(.up))))
+                }
+                if problem.status == 401 { writer.writeField("www-authenticate", #"Bearer realm="undercurrent""#) }
+                if let allow = self.allow { writer.writeField("allow", allow.joined(separator: ", ")) }
+                self.writeOwnLines(&writer)
             }
-            if problem.status == 401 { lines.writeField("www-authenticate", #"Bearer realm="undercurrent""#) }
-            if let allow = self.allow { lines.writeField("allow", allow.joined(separator: ", ")) }
-            self.writeOwnLines(&lines)
             client.send(
                 head: lines, status: problem.status, length: body.readableBytes, body: body, isWhole: true)
         }
@@ -79,9 +82,10 @@ extension Exchange {
         self.record.status = answer.status
         self.record.bytesOut = answer.body.readableBytes
         self.conclude { client in
-            var lines = client.beginHead(status: answer.status)
+            var lines = client.beginHead(
+                status: answer.status, room: 512 + Self.ownRoom + answer.body.readableBytes)
             for (name, value) in answer.fields { lines.writeString("\(name): \(value)\r\n") }
-            self.writeOwnLines(&lines)
+            lines.write(room: Self.ownRoom) { self.writeOwnLines(&$0) }
             let hasBody = ResponsePolicy.hasBody(status: answer.status)
             client.send(
                 head: lines, status: answer.status, length: hasBody ? answer.body.readableBytes : nil,
@@ -94,7 +98,7 @@ extension Exchange {
         self.record.status = answer.status
         self.record.bytesOut = body?.readableBytes ?? 0
         self.conclude { client in
-            let lines = self.lines(of: answer, for: client)
+            let lines = self.lines(of: answer, bodyRoom: body?.readableBytes ?? 0, for: client)
             let hasBody = ResponsePolicy.hasBody(status: answer.status)
             client.send(
                 head: lines, status: answer.status, length: hasBody ? body?.readableBytes ?? 0 : nil, body: body,
@@ -108,39 +112,46 @@ extension Exchange {
         self.record.status = answer.status
         self.isAnswerBegun = true
         client.send(
-            head: self.lines(of: answer, for: client), status: answer.status, length: answer.length, body: nil,
+            head: self.lines(of: answer, bodyRoom: 0, for: client), status: answer.status, length: answer.length,
+            body: nil,
             isWhole: false)
     }
 
-    private func lines(of answer: AnswerHead, for client: any ClientSide) -> ByteBuffer {
-        var lines = client.beginHead(status: answer.status)
+    private func lines(of answer: AnswerHead, bodyRoom: Int, for client: any ClientSide) -> ByteBuffer {
+        let room = answer.fields.byteCount + Self.ownRoom
+        var lines = client.beginHead(status: answer.status, room: room + bodyRoom)
         // A service that names too many connection fields is not believed in any of them.
-        for entry in HopByHop.crossing(answer.fields) ?? [] { answer.fields.writeLine(entry, into: &lines) }
-        self.writeOwnLines(&lines)
+        let crossing = HopByHop.crossing(answer.fields) ?? []
+        lines.write(room: room) { writer in
+            answer.fields.writeLines(crossing, into: &writer)
+            self.writeOwnLines(&writer)
+        }
         return lines
     }
 
-    private func writeOwnLines(_ lines: inout ByteBuffer) {
-        lines.writeString(self.loop.dateLine(nowMs: WallClock.milliseconds()))
-        lines.writeString(self.core.standingLines)
+    /// About what ``writeOwnLines(_:)`` takes.
+    static var ownRoom: Int { 384 }
+
+    private func writeOwnLines(_ writer: inout ByteWriter) {
+        self.loop.writeStandingLines(into: &writer)
         let cross = self.core.settings.crossOrigin
-        if cross.isOn { lines.writeString(cross.lines(origin: self.head.fields.first(.origin))) }
-        lines.writeStaticString("traceparent: 00-")
-        self.writeTrace(&lines)
+        if cross.isOn { writer.write(cross.lines(origin: self.head.fields.first(.origin))) }
+        writer.write("traceparent: 00-")
+        self.writeTrace(&writer)
         if let limit {
-            lines.writeString(self.core.policyLine)
-            RateLimitFields.writeState(limit, named: "caller", into: &lines)
+            writer.write(self.loop.policyLine)
+            RateLimitFields.writeState(limit, named: "caller", into: &writer)
         }
     }
 
     /// The ids and flags of `traceparent` and the line end.
-    func writeTrace(_ lines: inout ByteBuffer) {
+    func writeTrace(_ writer: inout ByteWriter) {
         let context = self.trace.context
-        lines.writeHex(context.traceID.high)
-        lines.writeHex(context.traceID.low)
-        lines.writeStaticString("-")
-        lines.writeHex(context.spanID.rawValue)
-        if context.isSampled { lines.writeStaticString("-01\r\n") } else { lines.writeStaticString("-00\r\n") }
+        writer.write(hex: context.traceID.high)
+        writer.write(hex: context.traceID.low)
+        writer.write("-")
+        writer.write(hex: context.spanID.rawValue)
+        if context.isSampled { writer.write("-01\r\n") } else { writer.write("-00\r\n") }
     }
 
     // MARK: - Routes of the gateway itself
@@ -148,7 +159,7 @@ extension Exchange {
     func answerOwn(_ match: RouteMatch) {
         let call = OwnRoutes.Call(
             route: match.route, parameters: match.parameters, query: match.query, caller: self.caller,
-            body: self.plan == .none ? nil : self.body)
+            body: self.plan == .none ? nil : self.body ?? ByteBuffer())
         if let result = self.core.own.immediateAnswer(call) {
             self.finish(result)
             return

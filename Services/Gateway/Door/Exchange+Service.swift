@@ -57,52 +57,59 @@ extension Exchange {
     }
 
     private func use(_ connection: UpstreamConnection) {
-        guard let lines = self.requestLines(on: connection) else {
+        let now = MonotonicClock.nanoseconds()
+        guard let lines = self.requestLines(on: connection, now: now) else {
             self.loop.pool.giveBack(connection)
             self.refuse(Problem(.internalError, detail: "The caller token cannot be signed."))
             return
         }
         self.upstream = connection
         self.phase = .awaitingAnswer
-        self.askedAt = MonotonicClock.nanoseconds()
+        self.askedAt = now
         connection.begin(self)
         var isChunked = false
         if case .stream(nil, _) = self.plan { isChunked = true }
         connection.send(
             head: lines, body: self.body, isChunked: isChunked,
             isWhole: self.isBodyComplete || self.plan == .none)
+        self.loop.outbox.add(connection)
         // What may be sent a second time is kept.
-        if case .stream = self.plan { self.body = ByteBuffer() }
+        if case .stream = self.plan { self.body = nil }
         self.hold(!connection.isWritable)
     }
 
     /// The head of the request to the service; nil when the caller token cannot be signed.
-    private func requestLines(on connection: UpstreamConnection) -> ByteBuffer? {
-        guard let match, let caller,
-            let token = try? self.core.mint.token(for: caller, nowMs: WallClock.milliseconds())
-        else { return nil }
-        var lines = ByteBuffer()
-        lines.reserveCapacity(1_024 + self.body.readableBytes)
-        lines.writeString(match.route.method.rawValue)
-        lines.writeStaticString(" ")
-        lines.writeString(self.head.target)
-        lines.writeStaticString(" HTTP/1.1\r\n")
-        lines.writeString(connection.hostLine)
-        for entry in self.crossing { self.head.fields.writeLine(entry, into: &lines) }
-        lines.writeString(self.loop.forwardedLines(peer: self.peer, host: self.head.authority))
-        lines.writeStaticString("traceparent: 00-")
-        self.writeTrace(&lines)
-        if let state = self.trace.state { lines.writeField("tracestate", state) }
-        lines.writeField("x-undercurrent-caller", token)
-        let remaining = max(1, (self.deadline - MonotonicClock.nanoseconds()) / 1_000_000)
-        lines.writeField("x-request-timeout-ms", Int(remaining))
-        switch self.plan {
-        case .none: if match.route.method != .get { lines.writeField("content-length", 0) }
-        case .collect: lines.writeField("content-length", self.body.readableBytes)
-        case .stream(let length?, _): lines.writeField("content-length", length)
-        case .stream(nil, _): lines.writeField("transfer-encoding", "chunked")
+    private func requestLines(on connection: UpstreamConnection, now: Int64) -> ByteBuffer? {
+        guard let match, let caller else { return nil }
+        // A request that had to be waited for must not go out with a token as old as itself.
+        let nowMs = self.plan == .none ? self.startMs : WallClock.milliseconds()
+        guard let token = try? self.core.mint.token(for: caller, nowMs: nowMs) else { return nil }
+        let forwarded = self.loop.forwardedLines(peer: self.peer, host: self.head.authority)
+        let length = self.body.readableBytes
+        let room =
+            self.head.target.utf8.count + self.head.fields.byteCount + forwarded.utf8.count + token.utf8.count + 384
+        var lines = ByteBufferAllocator().buffer(capacity: room + length)
+        lines.write(room: room) { writer in
+            writer.write(match.route.method.rawValue)
+            writer.write(" ")
+            writer.write(self.head.target)
+            writer.write(" HTTP/1.1\r\n")
+            writer.write(connection.hostLine)
+            self.head.fields.writeLines(self.crossing, into: &writer)
+            writer.write(forwarded)
+            writer.write("traceparent: 00-")
+            self.writeTrace(&writer)
+            if let state = self.trace.state { writer.writeField("tracestate", state) }
+            writer.writeField("x-undercurrent-caller", token)
+            writer.writeField("x-request-timeout-ms", Int(max(1, (self.deadline - now) / 1_000_000)))
+            switch self.plan {
+            case .none: if match.route.method != .get { writer.writeField("content-length", 0) }
+            case .collect: writer.writeField("content-length", length)
+            case .stream(let length?, _): writer.writeField("content-length", length)
+            case .stream(nil, _): writer.writeField("transfer-encoding", "chunked")
+            }
+            writer.writeLineEnd()
         }
-        lines.writeStaticString("\r\n")
         return lines
     }
 
@@ -136,11 +143,7 @@ extension Exchange {
     func serviceSent(_ piece: ByteBuffer) {
         switch self.phase {
         case .collectingAnswer:
-            if self.answerBody.readableBytes == 0 {
-                self.answerBody = piece
-            } else {
-                self.answerBody.writeImmutableBuffer(piece)
-            }
+            self.answerBody.take(piece)
         case .streaming:
             guard let client else { return }
             self.record.bytesOut += piece.readableBytes
@@ -180,7 +183,7 @@ extension Exchange {
         }
         self.attempt = 1
         self.answer = nil
-        self.answerBody = ByteBuffer()
+        self.answerBody = nil
         self.core.metrics.retries.increment()
         self.connect()
     }

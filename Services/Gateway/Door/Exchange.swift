@@ -32,6 +32,7 @@ final class Exchange {
     let head: RequestHead
     private(set) var trace: EdgeTrace
     let peer: PeerText
+    private let credentials: CredentialMemory
     let startedAt: Int64
     /// Wall clock of the same moment, milliseconds since 1970.
     let startMs: Int64
@@ -62,7 +63,7 @@ final class Exchange {
     var isBodyAtHand = false
     private var received = 0
     /// Collected, or waiting for a connection to the service.
-    var body = ByteBuffer()
+    var body: ByteBuffer?
     private var lastBodyAt: Int64
     private var isHeld = false
 
@@ -73,20 +74,23 @@ final class Exchange {
     var replica = ""
     var upstream: UpstreamConnection?
     var answer: AnswerHead?
-    var answerBody = ByteBuffer()
+    var answerBody: ByteBuffer?
     var isAnswerBegun = false
 
-    init(head: RequestHead, peer: PeerText, client: any ClientSide, loop: LoopState) {
+    init(
+        head: RequestHead, peer: PeerText, credentials: CredentialMemory, client: any ClientSide, loop: LoopState
+    ) {
         let core = loop.core
         let now = MonotonicClock.nanoseconds()
         self.core = core
         self.loop = loop
         self.head = head
         self.peer = peer
+        self.credentials = credentials
         self.client = client
         self.startedAt = now
         self.lastBodyAt = now
-        self.deadline = now + Int64(core.requestMs) * 1_000_000
+        self.deadline = now + Int64(loop.requestMs) * 1_000_000
         self.isBodyComplete = head.framing == .none
         self.startMs = WallClock.milliseconds()
         self.trace = EdgeTrace(
@@ -110,7 +114,9 @@ final class Exchange {
                 try self.take(nil)
                 return
             }
-            switch self.core.gatekeeper.identify(self.head.fields, peer: self.peer, nowMs: self.startMs) {
+            switch self.core.gatekeeper.identify(
+                self.head.fields, memory: self.credentials, peer: self.peer, nowMs: self.startMs)
+            {
             case .known(let caller): try self.take(caller)
             case .refused(let problem): throw problem
             case .ask(let question): self.ask(question)
@@ -221,7 +227,7 @@ final class Exchange {
         let fields = self.head.fields
         if fields.has(.requestTimeout) {
             let timeoutMs = try RequestDeadline.milliseconds(
-                asked: fields.values(.requestTimeout), limitMs: self.core.requestMs)
+                asked: fields.values(.requestTimeout), limitMs: self.loop.requestMs)
             self.deadline = self.startedAt + Int64(timeoutMs) * 1_000_000
         }
         try BodyPolicy.checkEncoding(fields, route: match.route)
@@ -269,7 +275,7 @@ final class Exchange {
             if !upstream.isWritable { self.hold(true) }
             return
         }
-        self.body.writeImmutableBuffer(piece)
+        self.body.take(piece)
         self.checkLength()
         if self.phase == .connecting { self.hold(true) }
     }
@@ -351,16 +357,17 @@ final class Exchange {
             self.core.load.end(permit, latency: self.serviceLatency, isDropped: isDropped)
         }
         let now = MonotonicClock.nanoseconds()
+        let record = self.record
         let audit = self.core.audit
-        if let kind = Audited.kind(status: self.record.status, route: self.match?.route, level: audit.level) {
-            audit.note(Audited.event(kind, self.record, peer: self.peer, timeMs: self.startMs))
+        if let kind = Audited.kind(status: record.status, route: self.match?.route, level: audit.level) {
+            audit.note(Audited.event(kind, record, peer: self.peer, timeMs: self.startMs))
         }
-        self.loop.log(self.record, now: now)
-        self.trace.end(self.record, duration: now - self.startedAt)
-        let reached = self.record.upstream == "-" ? nil : self.match?.route.upstream
+        self.loop.log(record, now: now)
+        self.trace.end(record, duration: now - self.startedAt)
+        let reached = record.upstream == "-" ? nil : self.match?.route.upstream
+        let work = self.match?.route.workClass
         self.trace.exemplifying {
-            self.core.metrics.record(
-                self.record, upstream: reached, work: self.match?.route.workClass, nanoseconds: now - self.startedAt)
+            self.core.metrics.record(record, upstream: reached, work: work, nanoseconds: now - self.startedAt)
         }
         guard let client else { return }
         self.client = nil
@@ -374,25 +381,4 @@ struct RouteMatch: Sendable {
     let route: APIRoute
     let parameters: [String: String]
     let query: Substring?
-}
-
-/// What is known of a client by its connection, made once per connection.
-struct PeerText: Sendable {
-    /// Without port.
-    let address: String?
-    /// Whose bucket it spends from without a credential.
-    let limitKey: String
-
-    /// The name in a client certificate of a trusted authority; nil: none was shown.
-    let certificateName: String?
-
-    /// Came in by the port of administrators.
-    let isAdministrative: Bool
-
-    init(_ address: SocketAddress?, certificateName: String? = nil, isAdministrative: Bool = false) {
-        self.isAdministrative = isAdministrative
-        self.address = address?.ipAddress
-        self.limitKey = PeerKey.of(self.address)
-        self.certificateName = certificateName
-    }
 }

@@ -10,12 +10,17 @@ final class HTTP1Connection: ChannelDuplexHandler, ClientSide {
 
     /// How long a client that was answered early may go on sending before the connection is closed.
     static let lingerNanoseconds: Int64 = 2_000_000_000
+    /// Bodies up to this many bytes are moved behind their heads, so that both are one record of TLS.
+    static let joinLimit = 16 << 10
 
     private let loop: LoopState
     private let peer: PeerText
+    private let credentials = CredentialMemory()
     private var context: ChannelHandlerContext?
     private var reader: HTTP1RequestReader
-    private var buffer = ByteBuffer()
+    /// What has come in and is not read yet; nil, not empty, when there is nothing: the library uses the memory behind it again,
+    /// unless somebody still holds it.
+    private var buffer: ByteBuffer?
     private var exchange: Exchange?
     private var isProcessing = false
     private var isReadHeld = false
@@ -26,6 +31,8 @@ final class HTTP1Connection: ChannelDuplexHandler, ClientSide {
     private var isDraining = false
     private var keepsAlive = true
     private var isChunked = false
+    /// Something is written that ``Outbox`` will send.
+    private var isFlushDue = false
 
     init(loop: LoopState, peer: PeerText) {
         self.loop = loop
@@ -43,8 +50,8 @@ final class HTTP1Connection: ChannelDuplexHandler, ClientSide {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         var piece = self.unwrapInboundIn(data)
         guard self.lingersUntil == nil else { return }
-        if self.exchange == nil, self.buffer.readableBytes == 0 { self.quietSince = MonotonicClock.nanoseconds() }
-        if self.buffer.readableBytes == 0 { self.buffer = piece } else { self.buffer.writeBuffer(&piece) }
+        if self.exchange == nil, self.buffer == nil { self.quietSince = MonotonicClock.nanoseconds() }
+        if self.buffer == nil { self.buffer = piece } else { self.buffer?.writeBuffer(&piece) }
         self.process()
     }
 
@@ -55,21 +62,33 @@ final class HTTP1Connection: ChannelDuplexHandler, ClientSide {
         defer { self.isProcessing = false }
         while self.lingersUntil == nil, !self.isReadHeld {
             if self.exchange != nil, self.reader.isBetweenRequests { break }
-            guard let event = self.reader.next(&self.buffer) else { break }
+            guard let event = self.next() else { break }
             self.take(event)
         }
         // A client that sends one request after the other is made to wait for the answers.
-        if self.exchange != nil, self.reader.isBetweenRequests, self.buffer.readableBytes > 64 << 10 {
+        if self.exchange != nil, self.reader.isBetweenRequests, self.unreadBytes > 64 << 10 {
             self.isReadHeld = true
         }
+    }
+
+    private var unreadBytes: Int { self.buffer?.readableBytes ?? 0 }
+
+    /// What the bytes at hand say next.
+    private func next() -> HTTP1RequestReader.Event? {
+        guard var bytes = self.buffer else { return self.reader.next() }
+        self.buffer = nil
+        let event = self.reader.next(&bytes)
+        if bytes.readableBytes > 0 { self.buffer = bytes }
+        return event
     }
 
     private func take(_ event: HTTP1RequestReader.Event) {
         switch event {
         case .head(let head):
             self.keepsAlive = head.isKeepAlive && !self.isDraining && !self.loop.isQuiescing
-            let exchange = Exchange(head: head, peer: peer, client: self, loop: self.loop)
-            exchange.isBodyAtHand = head.framing != .none && self.reader.isRestAtHand(self.buffer)
+            let exchange = Exchange(
+                head: head, peer: self.peer, credentials: self.credentials, client: self, loop: self.loop)
+            exchange.isBodyAtHand = head.framing != .none && self.reader.isRestAtHand(self.unreadBytes)
             self.exchange = exchange
             exchange.start()
         case .body(let piece): self.exchange?.take(piece: piece)
@@ -88,7 +107,8 @@ final class HTTP1Connection: ChannelDuplexHandler, ClientSide {
             method: "-", target: "-", authority: nil, version: .http1_1,
             fields: FieldBlock(table: HopByHop.requestTable),
             framing: .none, isKeepAlive: false)
-        let exchange = Exchange(head: head, peer: peer, client: self, loop: self.loop)
+        let exchange = Exchange(
+            head: head, peer: self.peer, credentials: self.credentials, client: self, loop: self.loop)
         self.exchange = exchange
         switch refusal {
         case .tooLarge:
@@ -125,9 +145,9 @@ final class HTTP1Connection: ChannelDuplexHandler, ClientSide {
             self.wrapOutboundOut(ByteBuffer(staticString: "HTTP/1.1 100 Continue\r\n\r\n")), promise: nil)
     }
 
-    func beginHead(status: Int) -> ByteBuffer {
-        var buffer = ByteBuffer()
-        buffer.reserveCapacity(1_024)
+    func beginHead(status: Int, room: Int) -> ByteBuffer {
+        // 128: the status line, the length, what ends the head.
+        var buffer = ByteBufferAllocator().buffer(capacity: 128 + min(room, Self.joinLimit + 4_096))
         if status == 200 {
             buffer.writeStaticString("HTTP/1.1 200 OK\r\n")
         } else {
@@ -159,14 +179,28 @@ final class HTTP1Connection: ChannelDuplexHandler, ClientSide {
         if self.isDraining || self.loop.isQuiescing { self.keepsAlive = false }
         if !self.keepsAlive { head.writeStaticString("connection: close\r\n") }
         head.writeStaticString("\r\n")
-        if let body, body.readableBytes <= 16 << 10 {
+        if let body, body.readableBytes <= Self.joinLimit {
             head.writeImmutableBuffer(body)
-            context.writeAndFlush(self.wrapOutboundOut(head), promise: nil)
+            context.write(self.wrapOutboundOut(head), promise: nil)
         } else {
             context.write(self.wrapOutboundOut(head), promise: nil)
             if let body { context.write(self.wrapOutboundOut(body), promise: nil) }
-            context.flush()
         }
+        guard !self.isFlushDue else { return }
+        self.isFlushDue = true
+        self.loop.outbox.add(self)
+    }
+
+    /// Sends what is written.
+    func flush() {
+        self.isFlushDue = false
+        self.context?.flush()
+    }
+
+    /// What is written but not sent would be lost with the connection.
+    private func close(_ context: ChannelHandlerContext) {
+        if self.isFlushDue { self.flush() }
+        context.close(mode: .all, promise: nil)
     }
 
     func send(piece: ByteBuffer) {
@@ -186,7 +220,7 @@ final class HTTP1Connection: ChannelDuplexHandler, ClientSide {
 
     func cutOff() {
         self.keepsAlive = false
-        self.context?.close(mode: .all, promise: nil)
+        if let context { self.close(context) }
     }
 
     func exchangeIsOver(isReadable: Bool) {
@@ -196,11 +230,11 @@ final class HTTP1Connection: ChannelDuplexHandler, ClientSide {
         if isReadable, self.keepsAlive {
             if self.isReadHeld { self.holdReading(false) } else { self.process() }
         } else if isReadable {
-            context.close(mode: .all, promise: nil)
+            self.close(context)
         } else {
             // A client that is still sending must read the answer before it meets a reset.
             self.lingersUntil = self.quietSince + Self.lingerNanoseconds
-            self.buffer = ByteBuffer()
+            self.buffer = nil
             self.holdReading(false)
         }
     }
@@ -225,19 +259,19 @@ final class HTTP1Connection: ChannelDuplexHandler, ClientSide {
     func check(now: Int64) {
         guard let context else { return }
         if let lingersUntil {
-            if now >= lingersUntil { context.close(promise: nil) }
+            if now >= lingersUntil { self.close(context) }
             return
         }
         guard self.exchange == nil else { return }
         let settings = self.loop.core.settings
         // A head that has begun must be complete sooner than an idle connection is given up.
-        let seconds = self.buffer.readableBytes > 0 ? min(10, settings.idleSeconds) : settings.idleSeconds
-        if now - self.quietSince > Int64(seconds) * 1_000_000_000 { context.close(promise: nil) }
+        let seconds = self.buffer != nil ? min(10, settings.idleSeconds) : settings.idleSeconds
+        if now - self.quietSince > Int64(seconds) * 1_000_000_000 { self.close(context) }
     }
 
     func drain() {
         self.isDraining = true
-        guard self.exchange == nil, self.buffer.readableBytes == 0 else { return }
-        self.context?.close(promise: nil)
+        guard self.exchange == nil, self.buffer == nil, let context else { return }
+        self.close(context)
     }
 }

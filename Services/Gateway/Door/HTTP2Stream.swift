@@ -17,6 +17,8 @@ final class HTTP2Stream: ChannelDuplexHandler, ClientSide {
 
     private let loop: LoopState
     private let peer: PeerText
+    /// Of the whole connection.
+    private let credentials: CredentialMemory
     private var lateBytes = 0
     private var isAnswerOut = false
     private var context: ChannelHandlerContext?
@@ -26,7 +28,8 @@ final class HTTP2Stream: ChannelDuplexHandler, ClientSide {
     private var isReadHeld = false
     private var isReadWanted = false
 
-    init(loop: LoopState, peer: PeerText) {
+    init(loop: LoopState, peer: PeerText, credentials: CredentialMemory) {
+        self.credentials = credentials
         self.loop = loop
         self.peer = peer
     }
@@ -62,12 +65,14 @@ final class HTTP2Stream: ChannelDuplexHandler, ClientSide {
             let nothing = RequestHead(
                 method: "-", target: "-", authority: nil, version: .http2,
                 fields: FieldBlock(table: HopByHop.requestTable), framing: .none, isKeepAlive: true)
-            let exchange = Exchange(head: nothing, peer: self.peer, client: self, loop: self.loop)
+            let exchange = Exchange(
+                head: nothing, peer: self.peer, credentials: self.credentials, client: self, loop: self.loop)
             self.exchange = exchange
             exchange.startRefused(Problem(.invalidRequest, detail: "The header fields cannot be read."))
             return
         }
-        let exchange = Exchange(head: head, peer: self.peer, client: self, loop: self.loop)
+        let exchange = Exchange(
+            head: head, peer: self.peer, credentials: self.credentials, client: self, loop: self.loop)
         self.exchange = exchange
         exchange.start()
     }
@@ -107,7 +112,7 @@ final class HTTP2Stream: ChannelDuplexHandler, ClientSide {
         self.context?.writeAndFlush(self.wrapOutboundOut(.headers(headers)), promise: nil)
     }
 
-    func beginHead(status: Int) -> ByteBuffer { ByteBuffer() }
+    func beginHead(status: Int, room: Int) -> ByteBuffer { ByteBuffer() }
 
     func send(head: ByteBuffer, status: Int, length: Int?, body: ByteBuffer?, isWhole: Bool) {
         guard let context else { return }

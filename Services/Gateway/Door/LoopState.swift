@@ -14,7 +14,10 @@ final class LoopState {
     let eventLoop: any EventLoop
     let core: DoorCore
     let pool: UpstreamPool
+    let outbox: Outbox
     var random = FastRandom()
+    private var limits: (values: DoorCore.Live, change: Int)
+    private var standingLines: String
     private var dates = DateLine()
     private var stamps = StampText()
     private var running: [Exchange] = []
@@ -31,6 +34,9 @@ final class LoopState {
         self.eventLoop = eventLoop
         self.core = core
         self.pool = UpstreamPool(eventLoop: eventLoop)
+        self.outbox = Outbox(eventLoop: eventLoop)
+        self.limits = core.limits
+        self.standingLines = core.standingLines
     }
 
     // MARK: - Deadlines
@@ -63,11 +69,25 @@ final class LoopState {
         }
     }
 
+    // MARK: - Limits
+
+    /// `ratelimit-policy` of callers.
+    var policyLine: String { self.latestLimits.policyLine }
+    /// Longest time from the head of a request to the last byte of its answer.
+    var requestMs: Int { self.latestLimits.requestMs }
+
+    private var latestLimits: DoorCore.Live {
+        if !self.core.isLatest(change: self.limits.change) { self.limits = self.core.limits }
+        return self.limits.values
+    }
+
     // MARK: - Texts
 
-    func dateLine(nowMs: Int64) -> String {
-        self.dates.refresh(nowMs: nowMs)
-        return self.dates.line
+    /// What every answer has: the date, and lines that are always the same.
+    func writeStandingLines(into writer: inout ByteWriter) {
+        self.dates.refresh(nowMs: WallClock.milliseconds())
+        writer.write(self.dates.line)
+        writer.write(self.standingLines)
     }
 
     /// What a service is told about where a request came from.
@@ -88,8 +108,8 @@ final class LoopState {
 
     func log(_ record: AccessRecord, now: Int64) {
         guard self.core.accessLog.isOn else { return }
-        let time = self.stamps.text(ms: WallClock.milliseconds())
-        self.core.accessLog.append(record, time: time, now: now, to: &self.lines)
+        self.core.accessLog.append(
+            record, time: self.stamps.text(ms: WallClock.milliseconds()), now: now, to: &self.lines)
         if self.lines.readableBytes >= Self.logBatch {
             self.flushLog()
         } else if !self.isLogScheduled {
@@ -145,12 +165,15 @@ final class LoopState {
     }
 }
 
-/// RFC 3339 with milliseconds; the seconds are made once.
+/// RFC 3339 with milliseconds; the text of a millisecond is made once.
 struct StampText {
+    private var millisecond: Int64 = .min
+    private var stamp = ""
     private var second: Int64 = .min
     private var prefix = ""
 
     mutating func text(ms: Int64) -> String {
+        guard ms != self.millisecond else { return self.stamp }
         let second = ms / 1_000
         if second != self.second {
             self.second = second
@@ -158,6 +181,8 @@ struct StampText {
             self.prefix = String(Timestamp(milliseconds: second * 1_000).rfc3339.prefix(19))
         }
         let rest = ms % 1_000
-        return "\(self.prefix).\(rest < 10 ? "00" : rest < 100 ? "0" : "")\(rest)Z"
+        self.millisecond = ms
+        self.stamp = "\(self.prefix).\(rest < 10 ? "00" : rest < 100 ? "0" : "")\(rest)Z"
+        return self.stamp
     }
 }

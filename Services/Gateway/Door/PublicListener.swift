@@ -153,13 +153,15 @@ final class PublicListener: Service {
                 maxIdleTime: .seconds(Int64(settings.idleSeconds)), maxAge: nil, maxGraceTime: .seconds(10),
                 keepalive: nil))
         let peer = Self.peer(of: channel)
+        let credentials = NIOLoopBound(CredentialMemory(), eventLoop: channel.eventLoop)
         let pipeline = channel.pipeline.syncOperations
         _ = try pipeline.configureHTTP2Pipeline(
             mode: .server, connectionConfiguration: connection, streamConfiguration: .init(),
             streamDelegate: manager.http2StreamDelegate
         ) { stream in
             stream.eventLoop.makeCompletedFuture {
-                try stream.pipeline.syncOperations.addHandler(HTTP2Stream(loop: loop.value, peer: peer))
+                try stream.pipeline.syncOperations.addHandler(
+                    HTTP2Stream(loop: loop.value, peer: peer, credentials: credentials.value))
             }
         }
         try pipeline.addHandler(manager)

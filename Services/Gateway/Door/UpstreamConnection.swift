@@ -12,7 +12,8 @@ final class UpstreamConnection: ChannelDuplexHandler {
     private var context: ChannelHandlerContext?
     private var exchange: Exchange?
     private var reader = HTTP1AnswerReader()
-    private var buffer = ByteBuffer()
+    /// What has come in and is not read yet; nil when there is nothing, so that the library can use the memory again.
+    private var buffer: ByteBuffer?
     private var isChunked = false
     private var isBodySent = true
     private var isReadHeld = false
@@ -20,8 +21,9 @@ final class UpstreamConnection: ChannelDuplexHandler {
     private var isReading = false
     /// When it became idle, monotonic nanoseconds.
     var idleSince: Int64 = 0
-    /// Called when an idle connection ends.
-    var onIdleEnd: ((UpstreamConnection) -> Void)?
+    /// Where it lies while it is idle, and where it lay before.
+    var shelf: UpstreamPool.Shelf?
+    var home: UpstreamPool.Shelf?
 
     init(address: String) {
         self.address = address
@@ -32,7 +34,7 @@ final class UpstreamConnection: ChannelDuplexHandler {
     /// Whether another request may be sent on it.
     var isUsable: Bool {
         self.context != nil && self.reader.isKeepAlive && self.reader.isBetweenAnswers && self.isBodySent
-            && self.buffer.readableBytes == 0
+            && self.buffer == nil
     }
 
     func handlerAdded(context: ChannelHandlerContext) { self.context = context }
@@ -46,13 +48,14 @@ final class UpstreamConnection: ChannelDuplexHandler {
         self.isReadHeld = false
     }
 
+    /// Writes; ``flush()`` sends.
     /// - Parameter isWhole: nothing of the body follows.
-    func send(head: ByteBuffer, body: ByteBuffer, isChunked: Bool, isWhole: Bool) {
+    func send(head: ByteBuffer, body: ByteBuffer?, isChunked: Bool, isWhole: Bool) {
         guard let context else { return }
         self.isChunked = isChunked
         self.isBodySent = isWhole
         var head = head
-        if body.readableBytes > 0 {
+        if let body, body.readableBytes > 0 {
             // A short body travels with its head.
             if !isChunked, body.readableBytes <= 16 << 10 {
                 head.writeImmutableBuffer(body)
@@ -65,8 +68,10 @@ final class UpstreamConnection: ChannelDuplexHandler {
             context.write(self.wrapOutboundOut(head), promise: nil)
         }
         if isWhole, isChunked { self.writeLastChunk(context) }
-        context.flush()
     }
+
+    /// Sends what is written.
+    func flush() { self.context?.flush() }
 
     func send(piece: ByteBuffer) {
         guard let context else { return }
@@ -98,7 +103,7 @@ final class UpstreamConnection: ChannelDuplexHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         var piece = self.unwrapInboundIn(data)
-        if self.buffer.readableBytes == 0 { self.buffer = piece } else { self.buffer.writeBuffer(&piece) }
+        if self.buffer == nil { self.buffer = piece } else { self.buffer?.writeBuffer(&piece) }
         self.readOn()
     }
 
@@ -107,7 +112,7 @@ final class UpstreamConnection: ChannelDuplexHandler {
         guard !self.isReading else { return }
         self.isReading = true
         defer { self.isReading = false }
-        while let exchange, !self.isReadHeld, let event = self.reader.next(&self.buffer) {
+        while let exchange, !self.isReadHeld, let event = self.next() {
             switch event {
             case .head(let answer): exchange.serviceAnswered(answer)
             case .body(let piece): exchange.serviceSent(piece)
@@ -116,7 +121,16 @@ final class UpstreamConnection: ChannelDuplexHandler {
             }
         }
         // Nobody asked for what an idle connection says.
-        if self.exchange == nil, self.buffer.readableBytes > 0 { self.close() }
+        if self.exchange == nil, self.buffer != nil { self.close() }
+    }
+
+    /// What the bytes at hand say next.
+    private func next() -> HTTP1AnswerReader.Event? {
+        guard var bytes = self.buffer else { return self.reader.next() }
+        self.buffer = nil
+        let event = self.reader.next(&bytes)
+        if bytes.readableBytes > 0 { self.buffer = bytes }
+        return event
     }
 
     func read(context: ChannelHandlerContext) {
@@ -147,7 +161,8 @@ final class UpstreamConnection: ChannelDuplexHandler {
         if let exchange, self.exchange === exchange {
             if self.reader.endsWithConnection { exchange.serviceFinished() } else { exchange.serviceFailed(.broken) }
         }
-        self.onIdleEnd?(self)
+        self.shelf?.connections.removeAll { $0 === self }
+        self.shelf = nil
         context.fireChannelInactive()
     }
 

@@ -10,15 +10,26 @@ final class UpstreamPool {
     static let idleNanoseconds: Int64 = 30_000_000_000
     static let connectTimeout = TimeAmount.seconds(1)
 
+    /// The idle connections to one replica.
+    final class Shelf {
+        let address: String
+        var connections: [UpstreamConnection] = []
+        /// No longer the one of its address.
+        var isGone = false
+
+        init(address: String) { self.address = address }
+    }
+
     private let eventLoop: any EventLoop
-    private var idle: [String: [UpstreamConnection]] = [:]
+    private var shelves: [String: Shelf] = [:]
 
     init(eventLoop: any EventLoop) { self.eventLoop = eventLoop }
 
     func takeIdle(_ address: String) -> UpstreamConnection? {
+        guard let shelf = self.shelves[address] else { return nil }
         // The youngest: the others may then become old enough to go.
-        while let connection = self.idle[address]?.popLast() {
-            connection.onIdleEnd = nil
+        while let connection = shelf.connections.popLast() {
+            connection.shelf = nil
             if connection.isUsable { return connection }
             connection.close()
         }
@@ -26,16 +37,23 @@ final class UpstreamPool {
     }
 
     func giveBack(_ connection: UpstreamConnection) {
-        guard connection.isUsable, self.idle[connection.address, default: []].count < Self.idleLimit else {
+        var shelf = connection.home ?? self.shelf(connection.address)
+        if shelf.isGone { shelf = self.shelf(connection.address) }
+        guard connection.isUsable, shelf.connections.count < Self.idleLimit else {
             connection.close()
             return
         }
         connection.idleSince = MonotonicClock.nanoseconds()
-        connection.onIdleEnd = { ended in
-            self.idle[ended.address]?.removeAll { $0 === ended }
-            ended.onIdleEnd = nil
-        }
-        self.idle[connection.address, default: []].append(connection)
+        connection.home = shelf
+        connection.shelf = shelf
+        shelf.connections.append(connection)
+    }
+
+    private func shelf(_ address: String) -> Shelf {
+        if let shelf = self.shelves[address] { return shelf }
+        let shelf = Shelf(address: address)
+        self.shelves[address] = shelf
+        return shelf
     }
 
     func connect(_ address: String) -> EventLoopFuture<UpstreamConnection> {
@@ -68,23 +86,24 @@ final class UpstreamPool {
 
     /// Closes what has been idle for long.
     func dropIdle(now: Int64) {
-        for (address, connections) in self.idle {
-            guard let oldest = connections.first, now - oldest.idleSince > Self.idleNanoseconds else { continue }
-            let old = connections.filter { now - $0.idleSince > Self.idleNanoseconds }
-            let young = connections.filter { now - $0.idleSince <= Self.idleNanoseconds }
-            self.idle[address] = young.isEmpty ? nil : young
+        for shelf in self.shelves.values {
+            let old = shelf.connections.prefix { now - $0.idleSince > Self.idleNanoseconds }
+            shelf.connections.removeFirst(old.count)
             for connection in old {
-                connection.onIdleEnd = nil
+                connection.shelf = nil
                 connection.close()
             }
+            guard shelf.connections.isEmpty else { continue }
+            shelf.isGone = true
+            self.shelves[shelf.address] = nil
         }
     }
 
     func shut() {
-        let all = self.idle.values.flatMap { $0 }
-        self.idle = [:]
+        let all = self.shelves.values.flatMap(\.connections)
+        self.shelves = [:]
         for connection in all {
-            connection.onIdleEnd = nil
+            connection.shelf = nil
             connection.close()
         }
     }

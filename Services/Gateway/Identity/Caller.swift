@@ -12,6 +12,8 @@ struct Caller: Hashable, Sendable {
     let keyID: String?
     /// One bucket per caller and kind of credential: two issuers of names do not spend each other's tokens.
     let limitKey: String
+    /// The scopes as one number: bit n for the n-th of all.
+    let scopeBits: UInt8
 
     init(name: String, scopes: Set<Scope>, credential: Credential, keyID: String?) {
         self.name = name
@@ -19,12 +21,8 @@ struct Caller: Hashable, Sendable {
         self.credential = credential
         self.keyID = keyID
         self.limitKey = "\(credential.rawValue)/\(name)"
-    }
-
-    /// The scopes as one number: bit n for the n-th of all.
-    var scopeBits: UInt8 {
         var bits: UInt8 = 0
-        for (index, scope) in Scope.allCases.enumerated() where self.scopes.contains(scope) { bits |= 1 << index }
-        return bits
+        for (index, scope) in Scope.allCases.enumerated() where scopes.contains(scope) { bits |= 1 << index }
+        self.scopeBits = bits
     }
 }

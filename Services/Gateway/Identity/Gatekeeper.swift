@@ -3,14 +3,25 @@ import Model
 /// Identity and limits of one request: which credential it carries, whether that is good, and whose tokens it spends.
 ///
 /// Whoever has no valid credential spends from the bucket of its address, before the database or a signature is asked.
-struct Gatekeeper: Sendable {
+final class Gatekeeper: Sendable {
     let keys: APIKeyAuthority
     /// nil: JSON Web Tokens are not accepted.
     let tokens: JWTAuthority?
     let callers: any CallerLimiter
     let strangers: RateLimiter
     /// What a client certificate without another credential allows.
-    var certificateScopes: Set<Scope> = []
+    let certificateScopes: Set<Scope>
+
+    init(
+        keys: APIKeyAuthority, tokens: JWTAuthority?, callers: any CallerLimiter, strangers: RateLimiter,
+        certificateScopes: Set<Scope> = []
+    ) {
+        self.keys = keys
+        self.tokens = tokens
+        self.callers = callers
+        self.strangers = strangers
+        self.certificateScopes = certificateScopes
+    }
 
     /// What can be said at once about who sends a request.
     enum Verdict: Sendable {
@@ -40,10 +51,12 @@ struct Gatekeeper: Sendable {
     func spend(_ caller: Caller) -> GCRA.Decision { self.callers.admit(caller.limitKey) }
 
     /// - Parameter nowMs: wall clock, milliseconds since 1970.
-    func identify(_ fields: FieldBlock, peer: PeerText, nowMs: Int64) -> Verdict {
+    /// - Parameter memory: of the connection the request came on.
+    func identify(_ fields: FieldBlock, memory: CredentialMemory, peer: PeerText, nowMs: Int64) -> Verdict {
         do throws(Problem) {
             let now = Timestamp(milliseconds: nowMs)
-            switch try Credential.read(fields) {
+            let (credential, digest) = try memory.read(fields)
+            switch credential {
             case .none:
                 if let name = peer.certificateName {
                     return .known(
@@ -57,7 +70,9 @@ struct Gatekeeper: Sendable {
                 return .ask(.key(key))
             case .jwt(let token):
                 guard let tokens else { throw Problem(.unauthenticated, detail: "Only API keys are accepted here.") }
-                if let remembered = tokens.remembered(token, wallClock: now) { return .known(try remembered.get()) }
+                if let digest, let remembered = tokens.remembered(digest, wallClock: now) {
+                    return .known(try remembered.get())
+                }
                 try self.requireRoom(peer.limitKey)
                 if try tokens.namesUnknownKey(token) { return .ask(.token(token)) }
                 return .known(try tokens.caller(presenting: token, wallClock: now))

@@ -86,9 +86,7 @@ final class JWTAuthority: Sendable {
     }
 
     /// The caller of a token whose signature has been checked before; nil when it has not.
-    func remembered(_ token: String, wallClock: Timestamp) -> Result<Caller, Problem>? {
-        guard token.utf8.count <= JWTRules.lengthLimit else { return nil }
-        let digest = TokenDigest(token)
+    func remembered(_ digest: TokenDigest, wallClock: Timestamp) -> Result<Caller, Problem>? {
         guard let known = self.state.withLock({ $0.verified[digest]?.value }), self.isFresh else { return nil }
         do throws(Problem) {
             return .success(try known.caller(now: Double(wallClock.milliseconds) / 1_000))

@@ -12,15 +12,15 @@ enum RateLimitFields {
     }
 
     /// `ratelimit: "caller";r=999;t=1`: what remains, and seconds until it is full.
-    static func writeState(_ decision: GCRA.Decision, named name: String, into buffer: inout ByteBuffer) {
-        buffer.writeString(Self.stateName)
-        buffer.writeStaticString(": \"")
-        buffer.writeString(name)
-        buffer.writeStaticString("\";r=")
-        buffer.writeDecimal(decision.remaining)
-        buffer.writeStaticString(";t=")
-        buffer.writeDecimal(Int(Self.wholeSeconds(decision.resetNanoseconds)))
-        buffer.writeStaticString("\r\n")
+    static func writeState(_ decision: GCRA.Decision, named name: String, into writer: inout ByteWriter) {
+        writer.write(Self.stateName)
+        writer.write(": \"")
+        writer.write(name)
+        writer.write("\";r=")
+        writer.write(decimal: decision.remaining)
+        writer.write(";t=")
+        writer.write(decimal: Int(Self.wholeSeconds(decision.resetNanoseconds)))
+        writer.writeLineEnd()
     }
 
     /// The refusal of `decision`: its `retryAfter` is the time after which one more request is admitted.

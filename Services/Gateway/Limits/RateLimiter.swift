@@ -1,4 +1,4 @@
-import Dispatch
+import Glibc
 import Synchronization
 
 /// ``RateTable``s behind locks and on the machine's monotonic clock; a key always meets the same one, and keys of different
@@ -48,5 +48,9 @@ final class RateLimiter: Sendable {
 
 /// Nanoseconds since the machine started: never steps back and costs no system call.
 enum MonotonicClock {
-    static func nanoseconds() -> Int64 { Int64(clamping: DispatchTime.now().uptimeNanoseconds) }
+    static func nanoseconds() -> Int64 {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
+    }
 }

@@ -39,7 +39,10 @@ struct RouteTable: Sendable {
 
     /// - Parameter path: as sent, percent-encoded, without the query.
     func match(method: String, path: String) -> Match {
-        if let routes = self.plain[path] { return Self.pick(routes.map { ($0, [:]) }, method: method) }
+        if let routes = self.plain[path] {
+            for route in routes where route.method.rawValue == method { return .route(route, parameters: [:]) }
+            return .otherMethods(routes.map(\.method.rawValue).sorted())
+        }
         guard Self.isWellFormed(path) else { return .malformed }
         let segments = path.split(separator: "/", omittingEmptySubsequences: false)
         guard let candidates = self.templates[segments.count] else { return .none }

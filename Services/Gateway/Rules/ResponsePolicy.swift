@@ -12,8 +12,7 @@ enum ResponsePolicy {
     }
 
     /// A service's problem passes as it is. What else it says with an error status is not in our contract: it failed.
-    static func verdict(status: Int, mediaType: String?, upstream: Upstream) -> Verdict {
-        let isProblem = mediaType?.lowercased().hasPrefix("application/problem+json") ?? false
+    static func verdict(status: Int, mediaType: @autoclosure () -> String?, upstream: Upstream) -> Verdict {
         switch status {
         case 401:
             // The client's credential was good: the service refused ours.
@@ -21,7 +20,7 @@ enum ResponsePolicy {
                 Problem(.upstreamFailed, detail: "\(upstream.serviceName) did not accept the gateway's caller token."))
         case 100..<200:
             return .replace(Problem(.upstreamFailed, detail: "\(upstream.serviceName) gave no final answer."))
-        case 500... where !isProblem:
+        case 500... where !(mediaType()?.lowercased().hasPrefix("application/problem+json") ?? false):
             return .replace(Problem(.upstreamFailed, detail: "\(upstream.serviceName) failed.", retryAfter: 1))
         default:
             return .pass

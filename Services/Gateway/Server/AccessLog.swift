@@ -54,13 +54,15 @@ final class AccessLog: Sendable {
     func append(_ record: AccessRecord, time: String, now: Int64, to buffer: inout ByteBuffer) {
         switch self.format {
         case .json:
-            buffer.writeStaticString("{\"time\":\"")
-            buffer.writeString(time)
-            buffer.writeStaticString("\",\"level\":\"info\",\"service\":\"")
-            buffer.writeString(self.service)
-            buffer.writeStaticString("\",\"message\":\"access\",\"metadata\":")
-            record.write(json: &buffer, now: now)
-            buffer.writeStaticString("}\n")
+            buffer.write(room: 1_024) { writer in
+                writer.write("{\"time\":\"")
+                writer.write(time)
+                writer.write("\",\"level\":\"info\",\"service\":\"")
+                writer.write(self.service)
+                writer.write("\",\"message\":\"access\",\"metadata\":")
+                record.write(json: &writer, now: now)
+                writer.write("}\n")
+            }
         case .text:
             let milliseconds = Double((now - record.startedAt) / 10_000) / 100
             buffer.writeString(

@@ -1,4 +1,3 @@
-import NIOCore
 import Telemetry
 
 /// One line of the access log: fixed fields, nothing from a header but the user agent, no query, no credential.
@@ -24,43 +23,43 @@ struct AccessRecord: Sendable {
     let startedAt: Int64
 
     /// Names and values in the order of the names, as JSON.
-    func write(json buffer: inout ByteBuffer, now: Int64) {
-        buffer.writeStaticString("{\"bytesOut\":\"")
-        buffer.writeDecimal(self.bytesOut)
-        buffer.writeStaticString("\",\"caller\":\"")
-        buffer.writeEscaped(self.caller)
-        buffer.writeStaticString("\",\"code\":\"")
-        buffer.writeString(self.code)
-        buffer.writeStaticString("\",\"credential\":\"")
-        buffer.writeString(self.credential)
-        buffer.writeStaticString("\",\"durationUs\":\"")
-        buffer.writeDecimal(Int((now - self.startedAt) / 1_000))
-        buffer.writeStaticString("\",\"http\":\"")
-        buffer.writeString(self.httpVersion)
-        buffer.writeStaticString("\",\"interruption\":\"")
-        buffer.writeEscaped(self.interruption)
-        buffer.writeStaticString("\",\"keyId\":\"")
-        buffer.writeString(self.keyID)
-        buffer.writeStaticString("\",\"method\":\"")
-        buffer.writeEscaped(self.method)
-        buffer.writeStaticString("\",\"peer\":\"")
-        buffer.writeEscaped(self.peer)
-        buffer.writeStaticString("\",\"replica\":\"")
-        buffer.writeEscaped(self.replica)
-        buffer.writeStaticString("\",\"route\":\"")
-        buffer.writeString(self.route)
-        buffer.writeStaticString("\",\"spanId\":\"")
-        buffer.writeHex(self.trace.spanID.rawValue)
-        buffer.writeStaticString("\",\"status\":\"")
-        buffer.writeDecimal(self.status)
-        buffer.writeStaticString("\",\"traceId\":\"")
-        buffer.writeHex(self.trace.traceID.high)
-        buffer.writeHex(self.trace.traceID.low)
-        buffer.writeStaticString("\",\"upstream\":\"")
-        buffer.writeString(self.upstream)
-        buffer.writeStaticString("\",\"userAgent\":\"")
-        buffer.writeEscaped(Self.safe(self.userAgent))
-        buffer.writeStaticString("\"}")
+    func write(json writer: inout ByteWriter, now: Int64) {
+        writer.write("{\"bytesOut\":\"")
+        writer.write(decimal: self.bytesOut)
+        writer.write("\",\"caller\":\"")
+        writer.write(escaped: self.caller)
+        writer.write("\",\"code\":\"")
+        writer.write(self.code)
+        writer.write("\",\"credential\":\"")
+        writer.write(self.credential)
+        writer.write("\",\"durationUs\":\"")
+        writer.write(decimal: Int((now - self.startedAt) / 1_000))
+        writer.write("\",\"http\":\"")
+        writer.write(self.httpVersion)
+        writer.write("\",\"interruption\":\"")
+        writer.write(escaped: self.interruption)
+        writer.write("\",\"keyId\":\"")
+        writer.write(self.keyID)
+        writer.write("\",\"method\":\"")
+        writer.write(escaped: self.method)
+        writer.write("\",\"peer\":\"")
+        writer.write(escaped: self.peer)
+        writer.write("\",\"replica\":\"")
+        writer.write(escaped: self.replica)
+        writer.write("\",\"route\":\"")
+        writer.write(self.route)
+        writer.write("\",\"spanId\":\"")
+        writer.write(hex: self.trace.spanID.rawValue)
+        writer.write("\",\"status\":\"")
+        writer.write(decimal: self.status)
+        writer.write("\",\"traceId\":\"")
+        writer.write(hex: self.trace.traceID.high)
+        writer.write(hex: self.trace.traceID.low)
+        writer.write("\",\"upstream\":\"")
+        writer.write(self.upstream)
+        writer.write("\",\"userAgent\":\"")
+        writer.write(escaped: Self.safe(self.userAgent))
+        writer.write("\"}")
     }
 
     /// At most 128 bytes of visible ASCII: a header is the client's text and may try to forge lines.
@@ -68,26 +67,5 @@ struct AccessRecord: Sendable {
         guard let text, !text.isEmpty else { return "-" }
         if text.utf8.count <= 128, text.utf8.allSatisfy({ (0x20...0x7E).contains($0) }) { return text }
         return String(decoding: text.utf8.prefix(128).map { (0x20...0x7E).contains($0) ? $0 : 0x3F }, as: UTF8.self)
-    }
-}
-
-extension ByteBuffer {
-    /// The inside of a JSON text.
-    mutating func writeEscaped(_ text: String) {
-        guard text.utf8.contains(where: { $0 < 0x20 || $0 == 0x22 || $0 == 0x5C }) else {
-            self.writeString(text)
-            return
-        }
-        for byte in text.utf8 {
-            switch byte {
-            case 0x22, 0x5C:
-                self.writeInteger(0x5C as UInt8)
-                self.writeInteger(byte)
-            case 0..<0x20:
-                self.writeStaticString("\\u00")
-                self.writeString((byte < 16 ? "0" : "") + String(byte, radix: 16))
-            default: self.writeInteger(byte)
-            }
-        }
     }
 }

@@ -3,7 +3,7 @@ import Metrics
 import Model
 
 /// The gateway's own metrics, made once. Labels come from our tables, never from a request's text.
-struct GatewayMetrics: Sendable {
+final class GatewayMetrics: Sendable {
     /// By upstream (the last: none), kind of work (the last: none) and class of status.
     private let requests: [[[Counter]]]
     private let durations: [[Metrics.Timer]]

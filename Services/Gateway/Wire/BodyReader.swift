@@ -21,10 +21,13 @@ struct BodyReader: Sendable {
     /// Whether the end of the connection is the end of the body.
     var endsWithConnection: Bool { if case .untilClose = self.state { true } else { false } }
 
-    /// Whether what is left lies in `buffer` already; false where that takes reading it.
-    func isRestAtHand(_ buffer: ByteBuffer) -> Bool {
-        if case .length(let left) = self.state { buffer.readableBytes >= left } else { false }
+    /// Whether what is left is within that many bytes; false where that takes reading them.
+    func isRestAtHand(_ bytes: Int) -> Bool {
+        if case .length(let left) = self.state { bytes >= left } else { false }
     }
+
+    /// Whether nothing more belongs to it.
+    var isOver: Bool { if case .length(0) = self.state { true } else { false } }
 
     mutating func next(_ buffer: inout ByteBuffer) -> ChunkReader.Step {
         switch self.state {
@@ -62,4 +65,14 @@ enum ChunkFraming {
         write(piece)
         write(Self.lineEnd)
     }
+}
+
+extension ByteBuffer? {
+    /// Adds `piece`; the first one is kept as it is. There is no empty buffer to begin with: all empty ones are one object
+    /// whose count of owners every event loop would write to.
+    mutating func take(_ piece: ByteBuffer) {
+        if self == nil { self = piece } else { self?.writeImmutableBuffer(piece) }
+    }
+
+    var readableBytes: Int { self?.readableBytes ?? 0 }
 }

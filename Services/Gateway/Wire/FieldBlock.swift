@@ -53,10 +53,14 @@ struct FieldBlock: Sendable {
     /// In lower case.
     func name(_ entry: Entry) -> String { self.text(entry.nameStart, entry.nameCount).lowercased() }
 
-    func has(_ kind: FieldKind) -> Bool { self.entries.contains { $0.kind == kind } }
+    func has(_ kind: FieldKind) -> Bool {
+        for entry in self.entries where entry.kind == kind { return true }
+        return false
+    }
 
     func first(_ kind: FieldKind) -> String? {
-        self.entries.first { $0.kind == kind }.map(self.value)
+        for entry in self.entries where entry.kind == kind { return self.value(entry) }
+        return nil
     }
 
     func values(_ kind: FieldKind) -> [String] {
@@ -70,86 +74,88 @@ struct FieldBlock: Sendable {
     func hasWord(_ word: StaticString, in kind: FieldKind) -> Bool {
         guard self.has(kind) else { return false }
         return self.bytes.withUnsafeReadableBytes { all in
-            self.entries.contains { entry in
-                entry.kind == kind
-                    && all[Int(entry.valueStart)..<Int(entry.valueStart + entry.valueCount)]
-                        .split(whereSeparator: { $0 == 0x2C || $0 == 0x20 || $0 == 0x09 })
-                        .contains { Self.isEqual($0, word) }
+            for entry in self.entries where entry.kind == kind {
+                let end = Int(entry.valueStart + entry.valueCount)
+                var start = Int(entry.valueStart)
+                for index in start...end where index == end || Self.separates(all[index]) {
+                    if Self.isEqual(UnsafeRawBufferPointer(rebasing: all[start..<index]), word) { return true }
+                    start = index + 1
+                }
             }
+            return false
         }
     }
+
+    private static func separates(_ byte: UInt8) -> Bool { byte == 0x2C || byte == 0x20 || byte == 0x09 }
 
     /// Whether every value of `kind` is one of these words, in any case.
     func isOnly(_ words: StaticString..., in kind: FieldKind) -> Bool {
         self.bytes.withUnsafeReadableBytes { all in
             self.entries.allSatisfy { entry in
-                let value = all[Int(entry.valueStart)..<Int(entry.valueStart + entry.valueCount)]
-                return entry.kind != kind || words.contains { Self.isEqual(value, $0) }
+                guard entry.kind == kind else { return true }
+                let value = UnsafeRawBufferPointer(
+                    rebasing: all[Int(entry.valueStart)..<Int(entry.valueStart + entry.valueCount)])
+                return words.contains { Self.isEqual(value, $0) }
             }
         }
     }
 
-    private static func isEqual(_ bytes: Slice<UnsafeRawBufferPointer>, _ word: StaticString) -> Bool {
-        word.withUTF8Buffer { word in
-            bytes.count == word.count
-                && zip(bytes, word).allSatisfy { ((0x41...0x5A).contains($0) ? $0 | 0x20 : $0) == $1 }
+    private static func isEqual(_ bytes: UnsafeRawBufferPointer, _ word: StaticString) -> Bool {
+        guard bytes.count == word.utf8CodeUnitCount else { return false }
+        for index in 0..<bytes.count {
+            let byte = bytes[index]
+            guard ((0x41...0x5A).contains(byte) ? byte | 0x20 : byte) == word.utf8Start[index] else { return false }
         }
+        return true
+    }
+
+    /// How many fields are of `kind`.
+    func count(_ kind: FieldKind) -> Int {
+        var count = 0
+        for entry in self.entries where entry.kind == kind { count += 1 }
+        return count
+    }
+
+    /// The bytes of the first value of `kind`.
+    func withFirst<Result>(_ kind: FieldKind, _ body: (UnsafeRawBufferPointer) -> Result) -> Result? {
+        for entry in self.entries where entry.kind == kind {
+            return self.bytes.withUnsafeReadableBytes { all in
+                body(
+                    UnsafeRawBufferPointer(
+                        rebasing: all[Int(entry.valueStart)..<Int(entry.valueStart + entry.valueCount)]))
+            }
+        }
+        return nil
     }
 
     /// Names and values, names in lower case.
     var pairs: [(String, String)] { self.entries.map { (self.name($0), self.value($0)) } }
 
-    /// Writes the line of `entry` with its line end.
-    func writeLine(_ entry: Entry, into buffer: inout ByteBuffer) {
-        let start = self.bytes.readerIndex + Int(entry.nameStart)
-        let count = Int(entry.valueStart + entry.valueCount - entry.nameStart)
+    /// All bytes of the fields: about what their lines take.
+    var byteCount: Int { self.bytes.readableBytes }
+
+    /// Writes the lines of `entries` with their line ends.
+    func writeLines(_ entries: [Entry], into writer: inout ByteWriter) {
         self.bytes.withUnsafeReadableBytes { all in
-            let from = start - self.bytes.readerIndex
-            _ = buffer.writeBytes(UnsafeRawBufferPointer(rebasing: all[from..<from + count]))
+            for entry in entries {
+                let end = Int(entry.valueStart + entry.valueCount)
+                writer.write(UnsafeRawBufferPointer(rebasing: all[Int(entry.nameStart)..<end]))
+                writer.writeLineEnd()
+            }
         }
-        buffer.writeInteger(0x0D0A as UInt16)
     }
 }
 
 extension ByteBuffer {
     /// `name: value` and a line end. The caller vouches that `value` has no control characters.
     mutating func writeField(_ name: StaticString, _ value: String) {
-        self.writeStaticString(name)
-        self.writeStaticString(": ")
-        self.writeString(value)
-        self.writeInteger(0x0D0A as UInt16)
+        self.write(room: name.utf8CodeUnitCount + value.utf8.count + 4) { $0.writeField(name, value) }
     }
 
     mutating func writeField(_ name: StaticString, _ number: Int) {
-        self.writeStaticString(name)
-        self.writeStaticString(": ")
-        self.writeDecimal(number)
-        self.writeInteger(0x0D0A as UInt16)
+        self.write(room: name.utf8CodeUnitCount + 24) { $0.writeField(name, number) }
     }
 
     /// Decimal digits, without making a text of them.
-    mutating func writeDecimal(_ number: Int) {
-        if number < 0 { self.writeInteger(0x2D as UInt8) }
-        var rest = number.magnitude
-        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 20) { digits in
-            var index = 20
-            repeat {
-                index -= 1
-                digits[index] = 0x30 + UInt8(truncatingIfNeeded: rest % 10)
-                rest /= 10
-            } while rest > 0
-            _ = self.writeBytes(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(digits)[index...]))
-        }
-    }
-
-    /// Sixteen lower-case hexadecimal digits.
-    mutating func writeHex(_ value: UInt64) {
-        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 16) { digits in
-            for index in 0..<16 {
-                let nibble = UInt8(truncatingIfNeeded: value >> UInt64(60 - 4 * index)) & 0xF
-                digits[index] = nibble < 10 ? 0x30 + nibble : 0x57 + nibble
-            }
-            _ = self.writeBytes(UnsafeRawBufferPointer(digits))
-        }
-    }
+    mutating func writeDecimal(_ number: Int) { self.write(room: 20) { $0.write(decimal: number) } }
 }

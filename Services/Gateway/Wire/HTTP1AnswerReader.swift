@@ -37,6 +37,13 @@ struct HTTP1AnswerReader: Sendable {
     /// Whether the end of the connection is the end of the answer.
     var endsWithConnection: Bool { if case .body(let body) = self.state { body.endsWithConnection } else { false } }
 
+    /// ``next(_:)`` when there are no bytes: they may not be needed for the end of a body.
+    mutating func next() -> Event? {
+        guard case .body(let body) = self.state, body.isOver else { return nil }
+        self.state = .head
+        return .end
+    }
+
     mutating func next(_ buffer: inout ByteBuffer) -> Event? {
         switch self.state {
         case .head: return self.head(&buffer)
@@ -92,8 +99,9 @@ struct HTTP1AnswerReader: Sendable {
             else { return self.refuse() }
             self.state = .body(.chunked)
         } else if fields.has(.contentLength) {
-            let lengths = fields.values(.contentLength)
-            guard lengths.count == 1, let declared = HTTPBytes.length(lengths[0]) else { return self.refuse() }
+            guard fields.count(.contentLength) == 1,
+                let declared = fields.withFirst(.contentLength, { HTTPBytes.length($0) }) ?? nil
+            else { return self.refuse() }
             length = declared
             self.state = .body(BodyReader(length: declared))
         } else {

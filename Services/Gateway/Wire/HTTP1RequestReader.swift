@@ -29,9 +29,16 @@ struct HTTP1RequestReader: Sendable {
     /// Whether what comes next is the beginning of a request.
     var isBetweenRequests: Bool { if case .head = self.state { true } else { false } }
 
-    /// Whether the rest of the current request lies in `buffer` already.
-    func isRestAtHand(_ buffer: ByteBuffer) -> Bool {
-        if case .body(let body) = self.state { body.isRestAtHand(buffer) } else { false }
+    /// Whether the rest of the current request is within that many bytes.
+    func isRestAtHand(_ bytes: Int) -> Bool {
+        if case .body(let body) = self.state { body.isRestAtHand(bytes) } else { false }
+    }
+
+    /// ``next(_:)`` when there are no bytes: they may not be needed for the end of a body.
+    mutating func next() -> Event? {
+        guard case .body(let body) = self.state, body.isOver else { return nil }
+        self.state = .head
+        return .end
     }
 
     /// The next event of `buffer`; nil when more must come in first.
@@ -108,12 +115,13 @@ struct HTTP1RequestReader: Sendable {
         }
         let (line, entries) = try result.get()
         let fields = FieldBlock(bytes: bytes, entries: entries, table: HopByHop.requestTable)
-        let hosts = fields.values(.host)
-        guard hosts.count == 1 || (line.isOld && hosts.isEmpty) else {
+        let hostCount = fields.count(.host)
+        guard hostCount == 1 || (line.isOld && hostCount == 0) else {
             throw .malformed("there must be one Host field")
         }
         return RequestHead(
-            method: line.method, target: line.target, authority: hosts.first, version: line.isOld ? .http1_0 : .http1_1,
+            method: line.method, target: line.target, authority: fields.first(.host),
+            version: line.isOld ? .http1_0 : .http1_1,
             fields: fields, framing: try Self.framing(fields, isOld: line.isOld),
             isKeepAlive: !line.isOld && !fields.hasWord("close", in: .connection))
     }
@@ -128,11 +136,12 @@ struct HTTP1RequestReader: Sendable {
             }
             return .chunked
         }
-        let lengths = fields.values(.contentLength)
-        guard !isCoded, lengths.count == 1 else {
+        guard !isCoded, fields.count(.contentLength) == 1 else {
             throw .malformed("the length of the body is declared in more than one way")
         }
-        guard let length = HTTPBytes.length(lengths[0]) else { throw .malformed("Content-Length is no whole number") }
+        guard let length = fields.withFirst(.contentLength, { HTTPBytes.length($0) }) ?? nil else {
+            throw .malformed("Content-Length is no whole number")
+        }
         return length == 0 ? .none : .length(length)
     }
 

@@ -1,3 +1,4 @@
+import Glibc
 import NIOCore
 
 /// Takes the head of an HTTP/1 message apart: strict, so that no other reader could see another message in it (RFC 9112).
@@ -18,14 +19,15 @@ enum HeadLines {
     /// - Parameter scanned: bytes that were looked at before in vain; moved forward.
     static func end(_ bytes: UnsafeRawBufferPointer, scanned: inout Int) -> End {
         var index = scanned
-        while index < bytes.count {
-            if bytes[index] == 0x0A {
-                guard index > 0, bytes[index - 1] == 0x0D else { return .never }
-                if index >= 3, bytes[index - 2] == 0x0A, bytes[index - 3] == 0x0D { return .at(index + 1) }
-            }
+        while index < bytes.count, let base = bytes.baseAddress,
+            let feed = memchr(base + index, 0x0A, bytes.count - index)
+        {
+            index = UnsafeRawPointer(feed) - base
+            guard index > 0, bytes[index - 1] == 0x0D else { return .never }
+            if index >= 3, bytes[index - 2] == 0x0A, bytes[index - 3] == 0x0D { return .at(index + 1) }
             index += 1
         }
-        scanned = index
+        scanned = bytes.count
         return .notYet
     }
 
@@ -45,8 +47,8 @@ enum HeadLines {
             index += 1
             while bytes[index] == 0x20 || bytes[index] == 0x09 { index += 1 }
             let valueStart = index
-            while HTTPBytes.isValue(bytes[index]) { index += 1 }
-            guard bytes[index] == 0x0D, bytes[index + 1] == 0x0A else {
+            index = HTTPBytes.valueEnd(bytes, from: index)
+            guard index + 1 < bytes.count, bytes[index] == 0x0D, bytes[index + 1] == 0x0A else {
                 throw .malformed("a field value has a control character")
             }
             var valueEnd = index

@@ -53,9 +53,35 @@ enum HTTPBytes {
 
     /// - Returns: nil unless `text` is 1 to 18 digits.
     static func length(_ text: String) -> Int? {
-        let utf8 = text.utf8
-        guard (1...18).contains(utf8.count), utf8.allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }
-        return Int(text)
+        var text = text
+        return text.withUTF8 { self.length(UnsafeRawBufferPointer($0)) }
+    }
+
+    static func length(_ digits: UnsafeRawBufferPointer) -> Int? {
+        guard (1...18).contains(digits.count) else { return nil }
+        var length = 0
+        for digit in digits {
+            guard (0x30...0x39).contains(digit) else { return nil }
+            length = length * 10 + Int(digit - 0x30)
+        }
+        return length
+    }
+
+    /// The first byte from `start` on that no value may have; the end when there is none. Eight at a time: values are most of
+    /// a head, and a token is hundreds of bytes.
+    static func valueEnd(_ bytes: UnsafeRawBufferPointer, from start: Int) -> Int {
+        let (ones, tops) = (0x0101_0101_0101_0101 as UInt64, 0x8080_8080_8080_8080 as UInt64)
+        var index = start
+        while index + 8 <= bytes.count {
+            let piece = bytes.loadUnaligned(fromByteOffset: index, as: UInt64.self)
+            // Bytes below 0x20, and bytes that are 0x7F: the top bit of at least one of them is set, and of none without them.
+            let isLow = (piece &- ones &* 0x20) & ~piece
+            let deleted = piece ^ (ones &* 0x7F)
+            guard (isLow | ((deleted &- ones) & ~deleted)) & tops == 0 else { break }
+            index += 8
+        }
+        while index < bytes.count, Self.isValue(bytes[index]) { index += 1 }
+        return index
     }
 }
 

@@ -90,7 +90,7 @@ enum MessageFuzz {
                 faults.append("\(name) crosses")
             }
             var line = ByteBuffer()
-            head.fields.writeLine(entry, into: &line)
+            line.write(room: 64) { head.fields.writeLines([entry], into: &$0) }
             if line.readableBytesView.dropLast(2).contains(where: { $0 == 0x0D || $0 == 0x0A || $0 == 0 }) {
                 faults.append("\(name) becomes two lines")
             }
