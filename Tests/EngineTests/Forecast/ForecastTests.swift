@@ -64,6 +64,21 @@ struct ForecastTests {
         #expect(summary.baseRate == 0.5)
     }
 
+    @Test("of twenty past moves the interval holds the next in 80 % already")
+    func firstInterval() {
+        var random = SeededNumbers(seed: 21)
+        let edge = TestGraph.edge(0, 1, lag: 1)
+        var hits = 0
+        for _ in 0..<4_000 {
+            let ratios = (0..<20).map { _ in abs(random.normal()) }
+            let calibrator = ForecastCalibrator(ratios: ratios, intervals: 0, misses: 0, pendingUntil: nil)
+            let forecast = Forecast(of: edge, after: Self.move(1, size: 4, edges: [edge]), calibrator: calibrator)
+            if let high = forecast?.intervalHigh, abs(random.normal()) <= high - 4 { hits += 1 }
+        }
+        // Its standard error is 0.006.
+        #expect((0.785...0.815).contains(Double(hits) / 4_000))
+    }
+
     @Test("Wilson's interval of 8 in 10 is 0.490 to 0.943, and none of nothing")
     func wilson() {
         let share = Proportion(hits: 8, of: 10)
