@@ -3,6 +3,13 @@ import Foundation
 import Model
 import Recordings
 
+/// How a forecast did, and over which time.
+struct ServerForecastScore: Codable {
+    var moved: Timestamp
+    var horizon: Timestamp
+    var score: ForecastScore
+}
+
 /// The product's forecasts streamed over a server's recording. Edges, noise levels and intervals come from what was before a
 /// move; moves of the first half only teach, those of the second are scored.
 struct ServerForecasts {
@@ -10,7 +17,7 @@ struct ServerForecasts {
     private let detector: MoveDetector
     private var calibrators: [ForecastPair: ForecastCalibrator] = [:]
     private var pending: [Forecast] = []
-    private(set) var scores: [ForecastScore] = []
+    private(set) var scores: [ServerForecastScore] = []
     /// Buckets a base rate is taken from.
     private static let pastBuckets = 240
 
@@ -44,7 +51,10 @@ struct ServerForecasts {
             self.calibrators[ForecastPair(source: forecast.source, target: forecast.target)]?.learn(
                 forecast, outcome: outcome)
             guard self.row(forecast.movedAt) >= self.server.rows / 2 else { continue }
-            self.scores.append(ForecastScore(forecast, outcome: outcome, baseRate: self.baseRate(forecast)))
+            self.scores.append(
+                ServerForecastScore(
+                    moved: forecast.movedAt, horizon: forecast.horizonAt,
+                    score: ForecastScore(forecast, outcome: outcome, baseRate: self.baseRate(forecast))))
         }
         self.pending.removeAll { $0.horizonAt <= now }
     }

@@ -17,7 +17,7 @@ struct ServerAnswer: Codable {
     /// The same of links, by kind.
     var normalLinkAlarms: [String: Int]
     /// Of the second half of the whole recording.
-    var forecasts: [ForecastScore]
+    var forecasts: [ServerForecastScore]
 }
 
 /// Streams each server of a set through the detector of the running product, with its settings; only where the test part
@@ -70,7 +70,7 @@ struct ServerTrial {
     }
 
     /// Alarms about links in the second half of the train part, and forecasts of the second half of the whole.
-    private func follow(_ evaluations: ServerEvaluations, testRow: Int) -> ([String: Int], [ForecastScore]) {
+    private func follow(_ evaluations: ServerEvaluations, testRow: Int) -> ([String: Int], [ServerForecastScore]) {
         var evaluations = evaluations
         var links: [String: ServerLinks] = [:]
         for event in evaluations.events { links[event] = ServerLinks(event: event, profile: evaluations.profile) }
@@ -158,7 +158,7 @@ enum ServerScores {
                 AccuracyRow(set.name, answer.entity, "labelledRanges", Double(own.count)),
             ]
         }
-        rows += ForecastRows.rows(answers.flatMap(\.forecasts), set: set.name, name: "all/forecasts of the second half")
+        rows += Self.forecasts(answers, labels: labels, set: set.name)
         guard !volumes.isEmpty else { return rows }
         func mean(_ values: [Double]) -> Double { values.reduce(0, +) / Double(values.count) }
         return rows + [
@@ -168,6 +168,17 @@ enum ServerScores {
             AccuracyRow(set.name, "all", "labelledRanges", Double(ranges)),
             AccuracyRow(set.name, "all", "alarmsPerNodeDay", Double(alarms) / days),
         ] + Self.linkAlarms(answers, set: set.name, name: "all")
+    }
+
+    /// All forecasts, and those that no labelled range touches: what a fault does is not what moves did before.
+    private static func forecasts(_ answers: [ServerAnswer], labels: [RecordedLabel], set: String) -> [AccuracyRow] {
+        let quiet = answers.flatMap { answer in
+            let own = labels.filter { $0.entity == answer.entity }
+            return answer.forecasts.filter { one in !own.contains { $0.start <= one.horizon && one.moved <= $0.end } }
+        }
+        let name = "all/forecasts of the second half"
+        return ForecastRows.rows(answers.flatMap(\.forecasts).map(\.score), set: set, name: name)
+            + ForecastRows.rows(quiet.map(\.score), set: set, name: "\(name) outside labelled ranges")
     }
 
     /// Alarms of each kind about links, per node-day of the second half of the normal part.
