@@ -8,11 +8,13 @@ enum StateTarget {
     private struct State: Codable {
         var links: LinkDetector
         var residual: NodeResidualDetector
+        var alarms = LinkAlarms(.deviations)
         var episodes: EpisodeTracker
 
         func validate() throws {
             try self.links.validate()
             try self.residual.validate()
+            try self.alarms.validate()
         }
 
         mutating func observe(_ block: SeriesBlock, _ edges: [Edge]) -> [Finding] {
@@ -22,6 +24,7 @@ enum StateTarget {
                     nodes: block.nodes, values: block.nodes.indices.map { block.row($0).last ?? .nan },
                     windowEnd: block.windowEnd
                 ).findings
+                + self.alarms.keep(StateTarget.excess(block), bucketMs: block.bucketMs, budget: AlarmBudget())
             _ = self.episodes.advance(to: block.windowEnd, findings: findings)
             return findings
         }
@@ -58,6 +61,18 @@ enum StateTarget {
             != state.observe(Self.block(rows, step), Self.edges(step))
         { return ["step \(step) differs after a restart"] }
         return []
+    }
+
+    /// A finding as far beyond its level as the newest value of the first node is large, up to 7.
+    private static func excess(_ block: SeriesBlock) -> [Finding] {
+        guard let value = block.row(0).last, value.isFinite, value != 0 else { return [] }
+        let size = abs(value).truncatingRemainder(dividingBy: 7) + 0.1
+        return [
+            Finding(
+                kind: .hiddenEdge, event: "e", node: block.nodes[0], target: block.nodes[1],
+                windowEnd: block.windowEnd, bucketMs: block.bucketMs, statistic: 5 + size, level: 5, values: [:],
+                reason: "")
+        ]
     }
 
     /// Each alteration alone: a digit, or a character that ends or begins something.
