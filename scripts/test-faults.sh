@@ -17,5 +17,5 @@ say "building tests"
 swift build --build-tests --quiet || die "the build of the tests failed"
 say "making trouble (seed $CHAOS_SEED, $CHAOS_BUILDER_KILLS + $CHAOS_SERVER_KILLS kills)"
 exec timeout --foreground -s INT -k 20 1500 \
-    swift test --skip-build --no-parallel --disable-xctest --filter \
+    stdbuf -oL swift test --skip-build --no-parallel --disable-xctest --filter \
     "${FILTER:-IntegrationTests.*(Kills|MigrationTrouble|Replicas|DelayedCommit|DatabaseTrouble|BuiltInChaos|ReadinessRun|Outage|Standstill|NetworkTrouble|ClockTrouble)|SnapshotTests|SnapshotTroubleTests|LayerTests|ResilienceTests}"
