@@ -100,7 +100,19 @@ struct ReportReader {
     }
 
     private func anomalies() async throws -> ReportData.Anomalies {
-        let all: [Anomaly] = try await self.all("/v1/anomalies?limit=500", pages: 8)
+        // One about a pair of two events is listed in both.
+        struct Subject: Hashable {
+            var kind: FindingKind
+            var node: NodeKey
+            var target: NodeKey?
+            var openedAt: Timestamp
+        }
+        var known: Set<Subject> = []
+        let all: [Anomaly] = try await self.all("/v1/anomalies?limit=500", pages: 8).filter { (anomaly: Anomaly) in
+            known.insert(
+                Subject(kind: anomaly.kind, node: anomaly.node, target: anomaly.target, openedAt: anomaly.openedAt)
+            ).inserted
+        }
         var byKind: [String: Int] = [:]
         for anomaly in all { byKind[anomaly.kind.rawValue, default: 0] += 1 }
         let order = Severity.allCases

@@ -33,16 +33,21 @@ struct BreakModel: Sendable, Hashable, Codable {
     ///   - least: fewest buckets.
     /// - Returns: nil without enough buckets or correlation.
     init?(baseline: [SIMD2<Double>], least: Int) {
-        guard baseline.count >= max(1, least) else { return nil }
-        let mean = baseline.reduce(0) { $0 + Self.angle($1) } / Double(baseline.count)
-        let rho = 2 * mean / (1 + mean * mean)
-        guard abs(rho) >= Self.leastRho else { return nil }
+        guard baseline.count >= max(1, least), let rho = Self.correlation(of: baseline), abs(rho) >= Self.leastRho
+        else { return nil }
         self.rho = min(Self.rhoLimit, max(-Self.rhoLimit, rho))
         self.exponent = 1
         self.angleExponent = 1
         let increments = baseline.map { self.increment($0) }
         self.exponent = Self.root(increments.map(\.x))
         self.angleExponent = Self.root(increments.map(\.y))
+    }
+
+    /// rho by the angles alone, -1 ... 1, which no single value rules; nil without values.
+    static func correlation(of values: [SIMD2<Double>]) -> Double? {
+        guard !values.isEmpty else { return nil }
+        let mean = values.reduce(0) { $0 + Self.angle($1) } / Double(values.count)
+        return 2 * mean / (1 + mean * mean)
     }
 
     /// Both sums after one more bucket, each in 0 ... limit.

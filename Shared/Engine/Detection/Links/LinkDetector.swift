@@ -125,7 +125,7 @@ public struct LinkDetector: Sendable, Codable {
 
     /// Takes in one closed bucket.
     ///
-    /// `values` of a break: `baselineScore`, `recentScore` (whitened r), `score`, `confidence`, `effectiveSize` (of the edge as
+    /// `values` of a break: `baselineScore`, `recentScore` (whitened correlation by angle, ``BreakModel``), `score`, `confidence`, `effectiveSize` (of the edge as
     /// accepted last), `lagMs`; its statistic and level are logarithms of a likelihood ratio. Of a shift: `baselineLagMs`, `baselineLagLowMs`, `baselineLagHighMs`,
     /// `presentLagMs` (negative: the target moves first), `presentScore`, `scoreAtBaselineLag`, `directionReversed` (0 or 1),
     /// `score`, `confidence`.

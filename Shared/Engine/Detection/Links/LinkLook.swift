@@ -69,17 +69,20 @@ struct LinkLook {
             + detector.shiftAlarms.keep(shifts, bucketMs: self.block.bucketMs, budget: budget)
     }
 
-    private func breaks(_ suspects: [Suspect], _ detector: inout LinkDetector) -> [Finding] {
+    private mutating func breaks(_ suspects: [Suspect], _ detector: inout LinkDetector) -> [Finding] {
         let raises = detector.breakAlarms.observe(
             suspects.map { LinkAlarms.Excess(link: detector.links[$0.place].key, size: $0.evidence - $0.base) },
             bucketMs: self.block.bucketMs, budget: self.settings.budget)
-        return zip(suspects, raises).compactMap { suspect, raise in
-            guard let raise else { return nil }
+        var findings: [Finding] = []
+        for (suspect, raise) in zip(suspects, raises) {
+            guard let raise else { continue }
             let (source, target) = detector.cache.rows[suspect.place]
-            return self.breakFinding(
+            let finding = self.breakFinding(
                 detector.links[suspect.place], source: source, target: target, evidence: suspect.evidence,
-                level: suspect.base + raise)
+                level: suspect.base + raise, detector.whitenings)
+            if let finding { findings.append(finding) }
         }
+        return findings
     }
 
     /// Whitens a row once per bucket; false for a node that does not change on the baseline.
@@ -198,14 +201,23 @@ struct LinkLook {
         return BreakModel.evidence(link.sums)
     }
 
-    private func breakFinding(
-        _ link: TrackedLink, source: Int, target: Int, evidence: Double, level: Double
+    /// What is told is what was judged: correlations by angle of the whitened values, which one wild bucket cannot rule.
+    private mutating func breakFinding(
+        _ link: TrackedLink, source: Int, target: Int, evidence: Double, level: Double,
+        _ whitenings: [NodeKey: Whitening]
     ) -> Finding? {
-        guard let baseline = link.baseline else { return nil }
+        guard let baseline = link.model?.rho else { return nil }
         let edge = link.edge
         let width = self.settings.recentBuckets
-        let recent = self.moments(source, target, from: self.block.length - width, count: width, lag: edge.lagBuckets)
-            .correlation
+        let start = max(1, self.block.length - width - edge.lagBuckets)
+        for node in [source, target] {
+            guard let whitening = whitenings[self.block.nodes[node]] else { return nil }
+            self.level(node, whitening, start..<self.block.length)
+        }
+        let recent = BreakModel.correlation(
+            of: (start + edge.lagBuckets..<self.block.length).compactMap {
+                self.value(source, target, at: $0, lag: edge.lagBuckets)
+            })
         var values = [
             "baselineScore": baseline, "score": edge.score, "confidence": edge.confidence,
             "effectiveSize": edge.effectiveSize, "lagMs": Double(edge.lagBuckets) * Double(self.block.bucketMs),
