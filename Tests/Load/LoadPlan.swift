@@ -60,7 +60,9 @@ struct LoadPlan: Sendable {
             LoadRoute(name: "forecasts", share: 10) {
                 LoadRequest(path: "/v1/forecasts?event=\(event($0).id)&limit=20")
             },
-            LoadRoute(name: "ingest of 20", share: 10) { Self.ingest($0, startMs: startMs) },
+            LoadRoute(name: "ingest of 20", share: 10) {
+                Self.ingest($0, startMs: startMs, ratePerSecond: ratePerSecond)
+            },
         ]
         var order = routes.indices.flatMap { Array(repeating: $0, count: routes[$0].share) }
         var seed: UInt64 = 0x9E37_79B9_7F4A_7C15
@@ -77,11 +79,14 @@ struct LoadPlan: Sendable {
     /// Nanoseconds after the start.
     func dueNanoseconds(_ index: Int) -> Int64 { Int64(index) * 1_000_000_000 / Int64(self.ratePerSecond) }
 
-    /// Twenty observations of twenty nodes, each request at a millisecond of its own.
-    private static func ingest(_ index: Int, startMs: Int64) -> LoadRequest {
+    /// Twenty observations of twenty nodes at the time the request is due. Requests due in the same millisecond are about
+    /// different nodes, so that none repeats what another said.
+    private static func ingest(_ index: Int, startMs: Int64, ratePerSecond: Int) -> LoadRequest {
+        let time = startMs + Int64(index) * 1_000 / Int64(ratePerSecond)
+        let group = index % ((ratePerSecond + 999) / 1_000)
         let items = (0..<20).map { node in
-            "{\"domain\":\"\(Self.domain)\",\"event\":\"load-\(node % 4)\",\"market\":\"m\",\"venue\":\"v\(node)\","
-                + "\"time\":\(startMs + Int64(index)),\"value\":\((index * 31 + node * 7) % 1_000)}"
+            "{\"domain\":\"\(Self.domain)\",\"event\":\"load-\(node % 4)\",\"market\":\"m\(group)\","
+                + "\"venue\":\"v\(node)\",\"time\":\(time),\"value\":\((index * 31 + node * 7) % 1_000)}"
         }
         return LoadRequest(
             method: "POST", path: "/v1/observations", fields: [("content-type", "application/json")],
