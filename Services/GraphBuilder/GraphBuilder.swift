@@ -23,7 +23,7 @@ enum GraphBuilder: ServiceDefinition {
             "host:port other services reach this replica at. Default: HTTP_HOST:HTTP_PORT."),
         Setting(
             "MEMORY_CEILING_BYTES", .integer(64 << 20...1 << 40), unit: "bytes", default: String(2 << 30),
-            "Memory this service aims to stay under: from 85 % caches are emptied, from 95 % nothing is built; encoded answers take at most a thirty-second of it."
+            "Memory this service aims to stay under: from 85 % caches are emptied, from 95 % nothing is built; encoded graphs take at most a thirty-second of it."
         ),
         Setting(
             "OBSERVATION_RETENTION_DAYS", .integer(1...36_500), unit: "days", default: "400",

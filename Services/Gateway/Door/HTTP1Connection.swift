@@ -253,7 +253,13 @@ final class HTTP1Connection: ChannelDuplexHandler, ClientSide {
         context.fireChannelInactive()
     }
 
-    func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+    func errorCaught(context: ChannelHandlerContext, error: any Error) { self.close(context) }
+
+    /// What was answered while reading is sent before a hang-up that came with the request closes the connection.
+    func channelReadComplete(context: ChannelHandlerContext) {
+        if self.isFlushDue { self.flush() }
+        context.fireChannelReadComplete()
+    }
 
     /// Looked at once a second.
     func check(now: Int64) {

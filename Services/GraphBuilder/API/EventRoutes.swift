@@ -52,37 +52,42 @@ struct EventRoutes: Sendable {
         try await self.bound.bound { try await self.pool.query(statement, parameters) }
     }
 
-    /// From name to name by one look into the index each, so that a page costs what is on it, however many nodes there are.
-    private static let page: PostgresStatement = """
-        WITH RECURSIVE page (shard, event_id, place) AS (
-            (SELECT n.shard, n.event_id, 1 FROM nodes n
-             WHERE n.event_id COLLATE "C" > coalesce($1::text, '') AND ($2::text IS NULL OR n.domain = $2)
-             ORDER BY n.event_id COLLATE "C" LIMIT 1)
-            UNION ALL
-            SELECT following.shard, following.event_id, page.place + 1 FROM page CROSS JOIN LATERAL (
-                SELECT n.shard, n.event_id FROM nodes n
-                WHERE n.event_id COLLATE "C" > page.event_id AND ($2::text IS NULL OR n.domain = $2)
-                ORDER BY n.event_id COLLATE "C" LIMIT 1) following
-            WHERE page.place < $3)
-        SELECT page.event_id, members.domains, members.nodes, g.window_end, g.graph_id
-        FROM page
-        CROSS JOIN LATERAL (
-            SELECT array_agg(DISTINCT n.domain ORDER BY n.domain) AS domains, count(*) AS nodes FROM nodes n
-            WHERE n.event_id COLLATE "C" = page.event_id) members
-        LEFT JOIN event_graphs g ON g.shard = page.shard AND g.event_id = page.event_id
-        ORDER BY page.place
-        """
+    /// From name to name by one look into an index each, so that a page costs what is on it, however many nodes there are.
+    /// - Parameter condition: on nodes `n`, which an index begins with.
+    private static func page(_ condition: String = "") -> PostgresStatement {
+        PostgresStatement(
+            composed: """
+                WITH RECURSIVE page (shard, event_id, place) AS (
+                    (SELECT n.shard, n.event_id, 1 FROM nodes n
+                     WHERE \(condition) n.event_id COLLATE "C" > coalesce($1::text, '')
+                     ORDER BY n.event_id COLLATE "C" LIMIT 1)
+                    UNION ALL
+                    SELECT following.shard, following.event_id, page.place + 1 FROM page CROSS JOIN LATERAL (
+                        SELECT n.shard, n.event_id FROM nodes n
+                        WHERE \(condition) n.event_id COLLATE "C" > page.event_id
+                        ORDER BY n.event_id COLLATE "C" LIMIT 1) following
+                    WHERE page.place < $2)
+                SELECT page.event_id, members.domains, members.nodes, g.window_end, g.graph_id
+                FROM page
+                CROSS JOIN LATERAL (
+                    SELECT array_agg(DISTINCT n.domain ORDER BY n.domain) AS domains, count(*) AS nodes FROM nodes n
+                    WHERE n.event_id COLLATE "C" = page.event_id) members
+                LEFT JOIN event_graphs g ON g.shard = page.shard AND g.event_id = page.event_id
+                ORDER BY page.place
+                """)
+    }
+
+    private static let everyPage = Self.page()
+    private static let domainPage = Self.page("n.domain = $3 AND")
 
     private func list(_ request: Request) async throws -> ListPage<Item> {
         let query = try QueryParameters(request, known: ["domain", "limit", "cursor"])
         let limit = try query.integer("limit", in: 1...1_000, default: 100)
         let after = try query.text("cursor").map { try KeysetCursor($0, list: "events", keyCount: 1).keys[0] }
-        let rows = try await self.query(
-            Self.page,
-            [
-                .optional(after, PostgresValue.text), .optional(try query.name("domain"), PostgresValue.text),
-                .int(limit + 1),
-            ])
+        var parameters: [PostgresValue] = [.optional(after, PostgresValue.text), .int(limit + 1)]
+        let domain = try query.name("domain")
+        if let domain { parameters.append(.text(domain)) }
+        let rows = try await self.query(domain == nil ? Self.everyPage : Self.domainPage, parameters)
         var items = try rows.map { row in
             let (id, domains, nodes, end, graph) = try row.decode(
                 (String, [String], Int, Timestamp?, String?).self)

@@ -3,12 +3,13 @@ import NIOCore
 /// Answers that are given again to whoever asks the same within a moment. A value without I/O; times are passed in.
 ///
 /// From half its age on, the first who asks is sent to make an answer anew while the others still get the old one: an answer
-/// that is in demand is made twice per age at most, and nobody waits for another's.
+/// that is in demand all the time is made twice per age, and nobody waits for another's. Who asks where none is kept makes one,
+/// also when others are at it.
 struct KeptAnswers {
     struct Limits {
         var answers = 4_096
-        var bytes = 16_777_216
-        var bytesPerAnswer = 524_288
+        var bytes = 4_194_304
+        var bytesPerAnswer = 262_144
         var bytesPerTarget = 512
     }
 

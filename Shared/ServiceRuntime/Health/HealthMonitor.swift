@@ -72,8 +72,8 @@ public final class HealthMonitor: Sendable {
         self.state.withLock { $0.circuits.append(circuits) }
     }
 
-    /// The circuit around the database. Once its pause is over, the round trip of a check is the question that is let
-    /// through: a service that nobody asks would stay DEGRADED long after its database is well.
+    /// The circuit around the database. When nobody asks after its pause, the round trip of a check is the question that is let
+    /// through: else a quiet service would stay DEGRADED long after its database is well.
     public func add(database circuit: Circuit) {
         self.add(circuits: { ([circuit.name: circuit.state.rawValue], circuit.reason.map { [$0] } ?? []) })
         self.state.withLock { $0.databaseCircuits.append(circuit) }
@@ -131,9 +131,8 @@ public final class HealthMonitor: Sendable {
         if let database = self.database {
             let trials = self.state.withLock { $0.databaseCircuits }.filter { $0.beginTrial() }
             let took = await Self.bounded { try? await database() } ?? nil
-            for circuit in trials {
-                if took == nil { circuit.failed("the database does not answer") } else { circuit.succeeded() }
-            }
+            // A pool whose connections are all at work does not answer either, and says nothing against the database.
+            for circuit in trials { if took == nil { circuit.abandoned() } else { circuit.succeeded() } }
             if let took {
                 outcome.databaseMs = Double(Int64(took / .microseconds(1))) / 1_000
             } else {

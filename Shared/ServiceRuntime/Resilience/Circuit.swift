@@ -49,10 +49,8 @@ public final class Circuit: Sendable {
             retryAfter: seconds)
     }
 
-    /// Whether the circuit is half open and the one question that is let through is the caller's to ask.
-    func beginTrial() -> Bool {
-        self.breaker.withLock { $0.state(now: self.now) == .halfOpen && $0.admits(now: self.now) }
-    }
+    /// Whether nobody uses the circuit since it is half open, and the one question that is let through is the caller's to ask.
+    func beginTrial() -> Bool { self.breaker.withLock { $0.isUnused(now: self.now) && $0.admits(now: self.now) } }
 
     /// It answered; also for signs of life that were not asked through the circuit.
     public func succeeded() {

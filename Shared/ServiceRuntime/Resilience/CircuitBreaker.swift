@@ -33,6 +33,13 @@ public struct CircuitBreaker: Hashable, Sendable {
         return now - openedAt >= self.rule.pause ? .halfOpen : .open
     }
 
+    /// Whether it has been half open for 5 s, or for another pause where that is less, and no question came: a real one says more
+    /// than a sign of life.
+    func isUnused(now: Duration) -> Bool {
+        guard let openedAt, !self.isTrying else { return false }
+        return now - openedAt >= self.rule.pause + min(self.rule.pause, .seconds(5))
+    }
+
     /// Whether a question may be asked. While half open only one may, until its outcome is told.
     public mutating func admits(now: Duration) -> Bool {
         switch self.state(now: now) {

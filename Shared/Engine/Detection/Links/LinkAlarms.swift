@@ -7,7 +7,7 @@ import Model
 /// ends by `step` when it opens, and the open link itself stays at the level it opened at; time lowers every raise by `step` x budget a
 /// day, not below 0. What a statistic has beyond its base counts up to `room`.
 ///
-/// So whatever the series are, no more than budget x days + room / step + 1 alarms are about links of one node: an alarm opens
+/// So whatever the series are, no more than budget x days + room / step + 1 alarms of one kind, event and domain are about links of one node: an alarm opens
 /// only where both raises are below `room`, and adds `step` to each; what was added in all is what is left, below `room` + `step`,
 /// plus what time took away, at most `step` x budget x days. Links of one node that break together are told strongest first, the
 /// others once their evidence has grown by another `step`: a raised level delays, and as no raise reaches `room` + `step`, time alone
