@@ -40,7 +40,8 @@ public struct DomainProfile: Hashable, Sendable, Codable {
     public var fill: Fill
     /// How long after its end a bucket stays open for late data; nil: one bucket.
     public var allowedLatenessMs: Int64?
-    /// A declared cycle (a day: 86,400,000), removed by the residual detector; 0: none.
+    /// A declared cycle (a day: 86,400,000), 0: none. The residual detector learns it over days; from what links are judged by it
+    /// is removed where the baseline holds it twice.
     public var periodMs: Int64
     public var role: Role
     /// Facts by market name; markets that are not named are `local`, bad in both directions.

@@ -51,7 +51,8 @@ enum PairStatistics {
                 let isCovered = interval.low <= rho && rho <= interval.high
                 tested += 1
                 covered += isCovered ? 1 : 0
-                guard rho >= 0.55 + 0.149, found.score >= 0.55 else { continue }
+                // Accepted: beyond the threshold, and q <= 0.05, which for one pair is p: the interval does not hold 0.
+                guard rho >= 0.55 + 0.149, found.score >= 0.55, interval.low > 0 else { continue }
                 strong += 1
                 strongCovered += isCovered ? 1 : 0
             }

@@ -2,6 +2,7 @@ import Foundation
 import Model
 import Postgres
 import ServiceRuntime
+import Synchronization
 import TestSupport
 import Testing
 
@@ -74,6 +75,38 @@ struct LayerTests {
     private static func stored(_ event: String, _ pool: PostgresPool) async throws -> [Layer: LayerReport] {
         let graph = try await ColdGraphReader(pool: pool).graph(event)?.graph
         return Dictionary((graph?.layers ?? []).map { ($0.layer, $0) }, uniquingKeysWith: { first, _ in first })
+    }
+
+    @Test(
+        "a layer that comes back at any moment, also while an evaluation without it is under way, is in the graphs again",
+        .timeLimit(.minutes(2)))
+    func backAtAnyMoment() async throws {
+        try await TestDatabase.with { database in
+            try await database.withPool { pool in
+                // A clock that goes on by a second whenever it is read.
+                let seconds = Mutex(0)
+                let layers = LayerControl(rule: CircuitBreaker.Rule(failures: 1_000)) {
+                    seconds.withLock {
+                        $0 += 1
+                        return .seconds($0)
+                    }
+                }
+                let replica = Replica(pool, name: "one", partnerWait: .zero, layers: layers)
+                try await Feed.store(
+                    Feed.observations(domain: "a", events: ["alpha", "beta"], markets: ["m"], count: 200), in: pool)
+                try await replica.work()
+                let before = try await Feed.graphIDs(in: pool)
+                var wasWithout = false
+                for readings in 1...16 {
+                    layers.kill(Layer.allCases, for: .seconds(readings))
+                    try await replica.work()
+                    wasWithout = try await Feed.graphIDs(in: pool) != before || wasWithout
+                    for _ in 0..<12 { try await replica.work() }
+                    #expect(try await Feed.graphIDs(in: pool) == before, "\(readings) readings of the clock")
+                }
+                #expect(wasWithout)
+            }
+        }
     }
 
     @Test(

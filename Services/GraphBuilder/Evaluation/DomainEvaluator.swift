@@ -21,6 +21,8 @@ struct DomainEvaluator {
 
     struct Outcome {
         var parts: [Part] = []
+        /// What layers were allowed.
+        var planned = LayerMachine.Standing()
         var findings: [Finding] = []
         var nodeScores: [EvaluationBatch.NodeScore] = []
         var eventScores: [EvaluationBatch.EventScore] = []
@@ -48,6 +50,8 @@ struct DomainEvaluator {
             thresholds: self.thresholds)
         input.partners = builder.partners(domain, bucket: due.bucket, names: due.partners.ready)
         input.periods = self.periods([due.domain] + due.partners.ready)
+        // Links are judged without seasons, too: else a shared cycle would hide that what moves beside it broke apart.
+        input = input.withoutSeasons()
         if !due.partners.late.isEmpty {
             input.layerStates[.crossDomain] = (
                 .degraded, "not up to this window end yet: \(due.partners.late.joined(separator: ", "))"
@@ -83,7 +87,8 @@ struct DomainEvaluator {
                 }
             if learning.contains(evaluation.event) {
                 self.detect(
-                    evaluation, in: input, domain: domain, bucket: due.bucket, state: &state, outcome: &outcome)
+                    evaluation, in: input, raw: block, domain: domain, bucket: due.bucket, state: &state,
+                    outcome: &outcome)
             }
             states[evaluation.event] = state
             outcome.parts.append(
@@ -112,8 +117,11 @@ struct DomainEvaluator {
                     bucketMs: clock.bucketMs, periodMs: profile.periodMs, baselineBuckets: profile.baselineBuckets)))
     }
 
+    /// - Parameters:
+    ///   - input: without seasons.
+    ///   - raw: the domain's own block with them, for what is told in the units of the values.
     private func detect(
-        _ evaluation: EventEvaluation, in input: EvaluationInput, domain: DomainSeries, bucket: Int64,
+        _ evaluation: EventEvaluation, in input: EvaluationInput, raw: SeriesBlock, domain: DomainSeries, bucket: Int64,
         state: inout DetectorStates.Event, outcome: inout Outcome
     ) {
         // Where the partners are on the same clock, their block holds the own nodes too, and with it the far ends of L4.
@@ -136,7 +144,7 @@ struct DomainEvaluator {
         outcome.findings += MoveDetector(
             transform: domain.profile.transform, baselineBuckets: max(1, domain.profile.baselineBuckets),
             leastBuckets: 3 * domain.profile.presentBuckets
-        ).observe(block: input.block, event: evaluation.event, edges: evaluation.accepted)
+        ).observe(block: raw, event: evaluation.event, edges: evaluation.accepted)
         self.scoreNodes(evaluation.event, domain: domain, bucket: bucket, input: input, &state, &outcome)
     }
 

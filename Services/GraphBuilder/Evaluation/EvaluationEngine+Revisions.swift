@@ -103,7 +103,8 @@ extension EvaluationEngine {
         for event in events {
             self.parts[event]?[revision.domain]?.partners = partners
             self.parts[event]?[revision.domain]?.lateVersion = version
-            self.parts[event]?[revision.domain]?.layers = self.layers.standing
+            // What it was made under, not what is by now: a layer that came back meanwhile is one more reason to make it again.
+            self.parts[event]?[revision.domain]?.layers = outcome.planned
         }
         self.cache.update(revision.domain) { domain in
             for event in events where (domain.lateEvents[event] ?? .max) <= revision.bucket {

@@ -199,6 +199,7 @@ extension EvaluationEngine {
                 cache: self.cache, thresholds: self.settings.thresholds, declared: self.declared,
                 layerStates: plan.states
             ).evaluate(due, events: events, learning: learning, states: &states)
+            outcome.planned = plan.standing
             return outcome.parts.flatMap(\.evaluation.layers)
         }
         self.pace.spend(events.count)

@@ -7,16 +7,22 @@ import Synchronization
 final class LayerControl: Sendable {
     private let machine: Mutex<LayerMachine>
     private let gauges: [Layer: [CircuitBreaker.State: Meter]]
-    private let start = ContinuousClock.now
+    /// Time since some moment before.
+    private let clock: @Sendable () -> Duration
 
-    init(rule: CircuitBreaker.Rule = CircuitBreaker.Rule(), factory: any MetricsFactory = MetricsSystem.factory) {
+    init(
+        rule: CircuitBreaker.Rule = CircuitBreaker.Rule(), factory: any MetricsFactory = MetricsSystem.factory,
+        clock: (@Sendable () -> Duration)? = nil
+    ) {
+        let start = ContinuousClock.now
+        self.clock = clock ?? { ContinuousClock.now - start }
         self.machine = Mutex(LayerMachine(rule: rule))
         self.gauges = Dictionary(
             uniqueKeysWithValues: Layer.allCases.map { ($0, CircuitMetrics.gauges($0.code, factory)) })
         self.note()
     }
 
-    private var now: Duration { ContinuousClock.now - self.start }
+    private var now: Duration { self.clock() }
 
     func set(_ options: LayerMachine.Options) { self.machine.withLock { $0.options = options } }
 

@@ -17,6 +17,12 @@ struct LayerMachine: Sendable {
         var states: [Layer: (state: LayerReport.State, reason: String)] = [:]
         /// Layers whose outcome decides a circuit that is half open.
         var trials: Set<Layer> = []
+
+        var standing: Standing {
+            Standing(
+                resting: Set(self.states.filter { $0.value.state == .standby }.keys),
+                failing: Set(self.states.filter { $0.value.state == .failed }.keys))
+        }
     }
 
     var options = Options()

@@ -46,11 +46,7 @@ private struct EvaluationRun {
     private var settled: [[SettledPair]]
 
     init(_ whole: EvaluationInput, arithmetic: ScreenArithmetic, observer: EvaluationStage.Observer?) {
-        var input = whole
-        input.block = whole.block.withoutSeasons(whole.periods, shape: whole.shape)
-        input.partners = whole.partners.map {
-            PartnerBlock(block: $0.block.withoutSeasons(whole.periods, shape: $0.shape), shape: $0.shape)
-        }
+        let input = whole.withoutSeasons()
         self.input = input
         self.arithmetic = arithmetic
         self.observer = observer

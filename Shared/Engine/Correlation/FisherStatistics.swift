@@ -25,7 +25,8 @@ package enum FisherStatistics {
     {
         let half = critical / max(effectiveSize - 3, 1).squareRoot()
         let z = self.z(score)
-        return (tanh(z - half), tanh(z + half))
+        // z of a perfect correlation is bounded, and its interval must hold it.
+        return (min(score, tanh(z - half)), max(score, tanh(z + half)))
     }
 
     /// The x that a standard normal exceeds with probability `upperTail` in (0, 0.5]: Newton steps on erfc.

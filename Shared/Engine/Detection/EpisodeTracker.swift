@@ -42,6 +42,7 @@ public struct EpisodeTracker: Sendable {
         var seen: Timestamp
     }
 
+    /// - Precondition: all three are positive.
     public init(openAfter: Int = 3, closeAfter: Int = 3, subjectLimit: Int = 20_000) {
         precondition(openAfter > 0 && closeAfter > 0, "an episode takes at least one bucket to open and to close")
         precondition(subjectLimit > 0, "a tracker that may follow nothing finds nothing")

@@ -4,7 +4,7 @@ import Model
 /// The name of a graph's content: two graphs with one id have the same edges to the last digit.
 public enum GraphIdentity {
     /// Changes whenever the same observations and settings could give other numbers.
-    public static let engineVersion = "5"
+    public static let engineVersion = "6"
 
     /// Hex SHA-256 (64 characters) over engine version, configuration, window end, layer states and a digest of the observations.
     ///

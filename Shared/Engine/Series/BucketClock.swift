@@ -18,10 +18,10 @@ public struct BucketClock: Hashable, Sendable {
         return time % self.bucketMs < 0 ? quotient - 1 : quotient
     }
 
-    /// Start (inclusive) of a bucket.
+    /// Start (inclusive) of a bucket. Of one that holds a time; others may lie beyond what milliseconds can say, which traps.
     public func start(of bucket: Int64) -> Timestamp { Timestamp(milliseconds: bucket * self.bucketMs) }
 
-    /// End (exclusive) of a bucket.
+    /// End (exclusive) of a bucket; see ``start(of:)``.
     public func end(of bucket: Int64) -> Timestamp { Timestamp(milliseconds: (bucket + 1) * self.bucketMs) }
 
     /// The width that the data asks for: the median of the nodes' own median gaps, rounded up to 1, 2 or 5 x 10^k ms, at

@@ -41,3 +41,17 @@ extension SeriesBlock {
             nodes: self.nodes, bucketMs: self.bucketMs, windowEnd: self.windowEnd, length: self.length, values: values)
     }
 }
+
+extension EvaluationInput {
+    /// The same with the declared periods removed from all blocks, each on its own baseline.
+    public func withoutSeasons() -> Self {
+        guard !self.periods.isEmpty else { return self }
+        var input = self
+        input.block = self.block.withoutSeasons(self.periods, shape: self.shape)
+        input.partners = self.partners.map {
+            PartnerBlock(block: $0.block.withoutSeasons(self.periods, shape: $0.shape), shape: $0.shape)
+        }
+        input.periods = [:]
+        return input
+    }
+}

@@ -5,7 +5,7 @@ import Testing
 
 /// What is done with an input. Each target gives faults found: anything that must not be, in words.
 enum FuzzTarget: String, CaseIterable {
-    case series, detectors, states, ticks, propagation, lives
+    case series, detectors, states, ticks, propagation, lives, difference, rootCauses
 
     func faults(_ input: FuzzInput) -> [String] {
         var input = input
@@ -16,6 +16,8 @@ enum FuzzTarget: String, CaseIterable {
         case .ticks: return Self.ticks(&input)
         case .propagation: return Self.propagation(&input)
         case .lives: return Self.lives(&input)
+        case .difference: return Self.difference(&input)
+        case .rootCauses: return Self.rootCauses(&input)
         }
     }
 
@@ -38,6 +40,8 @@ enum FuzzTarget: String, CaseIterable {
             &input, nodes: 1 + input.below(9), length: input.below(260), end: Int64(input.below(60_000)))
         var evaluated = EvaluationInput(domain: "d", block: block, shape: shape, events: ["e0", "e1", "e9"])
         evaluated.includesRejected = input.byte() % 2 == 0
+        if input.byte() % 2 == 0 { evaluated.periods = ["d": Int64(input.below(70)) * 500] }
+        if input.byte() % 2 == 0 { evaluated.partners = [Self.partner(&input, of: block, shape: shape)] }
         let results = Evaluation.evaluate(evaluated)
         var faults: [String] = []
         for (result, again) in zip(results, Evaluation.evaluate(evaluated, arithmetic: .floats)) {
@@ -52,6 +56,19 @@ enum FuzzTarget: String, CaseIterable {
             }
         }
         return faults
+    }
+
+    /// Nodes of another domain beside the own ones, on the same clock.
+    private static func partner(_ input: inout FuzzInput, of block: SeriesBlock, shape: WindowShape) -> PartnerBlock {
+        let names = (0..<1 + input.below(4)).map {
+            NodeKey(domain: "other", event: "x\($0)", market: "m", venue: "v")
+        }
+        var rows = block.nodes.indices.map { Array(block.row($0)) }
+        for _ in names { rows.append(input.series(block.length, like: rows.last)) }
+        return PartnerBlock(
+            block: SeriesBlock(
+                nodes: block.nodes + names, bucketMs: block.bucketMs, windowEnd: block.windowEnd,
+                length: block.length, values: rows.flatMap(\.self)), shape: shape)
     }
 
     private static func faults(_ edge: Edge, threshold: Double) -> [String] {
@@ -125,63 +142,6 @@ enum FuzzTarget: String, CaseIterable {
         if !(-1...1).contains(estimate.rho) || !(0...1).contains(estimate.pValue) { faults.append("\(estimate)") }
         if !estimate.beta.isFinite || !(estimate.rhoLow <= estimate.rhoHigh) { faults.append("\(estimate)") }
         if abs(estimate.lagMs) > options.lagLimitMs { faults.append("lag \(estimate.lagMs)") }
-        return faults
-    }
-
-    // MARK: Graphs
-
-    private static func edges(_ input: inout FuzzInput, count: Int) -> [Edge] {
-        (0..<count).map { _ in
-            let (source, target) = (input.node(18), input.node(18))
-            let lag = input.below(4)
-            let score = Double(input.below(2_001)) / 1_000 - 1
-            return Edge(
-                source: source, target: target, layer: Layer(of: source, and: target),
-                relation: lag == 0 ? .contemporaneous : .leadLag, estimator: .pearson, score: score, lagBuckets: lag,
-                latencyMs: Double(lag) * 1_000, lagSource: .present, overlap: 60,
-                effectiveSize: Double(input.below(100)), intervalLow: max(-1, score - 0.1),
-                intervalHigh: min(1, score + 0.1), pValue: 0, qValue: 0, confidence: Double(input.below(101)) / 100,
-                expectedPropagation: input.value(), bucketMs: 1_000, windowStart: Timestamp(milliseconds: 0),
-                windowEnd: Timestamp(milliseconds: 60_000), detectedAt: Timestamp(milliseconds: 60_000))
-        }
-    }
-
-    private static func propagation(_ input: inout FuzzInput) -> [String] {
-        let search = PathSearch(edges: Self.edges(&input, count: input.below(60)))
-        let (source, target) = (input.node(19), input.node(19))
-        let depth = input.below(11)
-        var faults: [String] = []
-        func check(_ path: PropagationPath, _ end: NodeKey?) {
-            if path.hops < 1 || path.hops > PathSearch.depths.upperBound { faults.append("hops of \(path)") }
-            if path.nodes.count != path.hops + 1 || path.nodes.first != source { faults.append("nodes of \(path)") }
-            if Set(path.nodes).count != path.nodes.count { faults.append("a loop in \(path)") }
-            if let end, path.nodes.last != end { faults.append("end of \(path)") }
-            if !(0...1).contains(path.rank) || !(0...1).contains(path.confidence) { faults.append("rank of \(path)") }
-        }
-        if case .path(let path) = search.bestPath(from: source, to: target, depth: depth) { check(path, target) }
-        let reached = search.blastRadius(from: source, depth: depth, floor: 0, limit: 10)
-        for path in reached { check(path, nil) }
-        if reached.count > 10 { faults.append("more than asked for") }
-        return faults
-    }
-
-    private static func lives(_ input: inout FuzzInput) -> [String] {
-        var lives = EdgeLives(patience: input.below(6))
-        var standing: Set<[String]> = []
-        var faults: [String] = []
-        for step in 0..<20 {
-            let edges = Self.edges(&input, count: input.below(5)).filter { $0.source != $0.target }
-            let changes = lives.follow(edges, at: Timestamp(milliseconds: Int64(step) * 1_000)) { _, _ in nil }
-            for change in changes {
-                let pair = [change.source, change.target].sorted().map { "\($0)" }
-                switch change.kind {
-                case .born: if !standing.insert(pair).inserted { faults.append("born twice: \(pair)") }
-                case .broken, .expired: if standing.remove(pair) == nil { faults.append("never born: \(pair)") }
-                default: if !standing.contains(pair) { faults.append("changed, not born: \(pair)") }
-                }
-            }
-            if standing.count != lives.count { faults.append("\(standing.count) and \(lives.count) stand") }
-        }
         return faults
     }
 }

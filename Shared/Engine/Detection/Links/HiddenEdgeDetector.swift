@@ -36,7 +36,7 @@ public struct HiddenEdgeDetector: Sendable {
     ///   - event: whose graph the findings belong to.
     ///   - block: series of the nodes of `edges`, present + baseline buckets (three presents of baseline at least), ending with
     ///     this bucket.
-    ///   - edges: the accepted edges of the event at this bucket.
+    ///   - edges: the accepted edges of the event at this bucket. Precondition: their lags are within the block.
     ///   - declared: pairs of events that are declared to be connected.
     ///   - partners: nodes each node was tested against.
     /// - Returns: findings ordered as `edges`.
@@ -129,8 +129,12 @@ struct BaselinePair {
     }
 
     private static func standardised(_ values: [Double], clip: Double) -> [Double]? {
-        guard let (median, scale) = RobustScale.medianAndScale(values) else { return nil }
-        let bound = scale > 0 ? clip * scale : .infinity
+        guard let (median, deviation) = RobustScale.medianAndScale(values) else { return nil }
+        // Where most values rest, as ``ClipBounds`` has it for edges.
+        let scale =
+            deviation > 0
+            ? deviation : 1.2533 * values.reduce(0) { $0 + abs($1 - median) } / Double(values.count)
+        let bound = clip * scale
         let clipped = values.map { min(median + bound, max(median - bound, $0)) }
         let mean = clipped.reduce(0, +) / Double(clipped.count)
         let variance = clipped.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(clipped.count)

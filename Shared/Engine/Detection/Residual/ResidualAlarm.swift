@@ -4,8 +4,8 @@ import Model
 /// 2021) on episodes instead of buckets.
 ///
 /// Each alarm raises the level by `step` once it is over; without alarms it falls by step x budget a day, not below `base`. So
-/// whatever the scores are, a node gives no more than budget x days + (highest score - base) / step alarms: drift, which makes any learnt
-/// quantile too low, costs a node its sensitivity and not the reader's patience.
+/// whatever the scores are, a node gives no more than budget x days + (highest score - base) / step + 1 alarms: drift, which makes any
+/// learnt quantile too low, costs a node its sensitivity and not the reader's patience.
 struct ResidualAlarm: Sendable, Hashable, Codable {
     /// Nats, of 50.
     static let base = 30.0
