@@ -62,21 +62,27 @@ enum EventBenchmark {
             domain: domain, event: "\(event)-2025-01-01", market: "market-\(number / 4)", venue: "venue-\(number % 4)")
     }
 
-    /// As rows of a table give them: long names share no memory.
+    /// As `EdgeStore` reads them: a node that is met again shares the memory of its names.
     private static func edges() -> [Edge] {
         var random = RandomStream(seed: Self.seed)
         let end = Timestamp(milliseconds: 7_200_000)
+        var known: [NodeKey: NodeKey] = [:]
+        func shared(_ node: NodeKey) -> NodeKey {
+            let first = known[node] ?? node
+            known[first] = first
+            return first
+        }
         return Layer.allCases.flatMap { layer in
             var pairs: Set<[NodeKey]> = []
             var edges: [Edge] = []
             while edges.count < 50 {
-                let source = Self.node(random.below(Self.nodes))
+                let source = shared(Self.node(random.below(Self.nodes)))
                 let number = random.below(Self.nodes)
                 let target =
                     switch layer {
-                    case .direct, .crossMarket: Self.node(number)
-                    case .crossEvent: Self.node(number, event: "derby")
-                    case .crossDomain: Self.node(number, domain: "crypto", event: "coin")
+                    case .direct, .crossMarket: shared(Self.node(number))
+                    case .crossEvent: shared(Self.node(number, event: "derby"))
+                    case .crossDomain: shared(Self.node(number, domain: "crypto", event: "coin"))
                     }
                 guard Layer(of: source, and: target) == layer, source != target,
                     pairs.insert([source, target].sorted()).inserted

@@ -14,21 +14,36 @@ struct EdgeStore: Sendable {
             SELECT c.shard, s.domain, s.event_id, s.market, s.venue, t.domain, t.event_id, t.market, t.venue, c.layer,
                 c.correlation_type, c.estimator, c.correlation_score, c.lag_buckets, c.latency_ms, c.lag_source, c.overlap,
                 c.n_eff, c.interval_low, c.interval_high, c.p_value, c.q_value, c.confidence, c.expected_propagation,
-                c.bucket_ms, c.window_start, c.window_end, c.accepted_at
+                c.bucket_ms, c.window_start, c.window_end, c.accepted_at, c.source_node, c.target_node
             FROM multi_layer_correlations c
             JOIN nodes s ON s.node_id = c.source_node
             JOIN nodes t ON t.node_id = c.target_node
             WHERE c.shard = ANY($1) AND c.superseded_at IS NULL
             ORDER BY abs(c.correlation_score) * c.confidence DESC LIMIT $2
             """, [.shardArray(shards), .int(limit)])
-        return try rows.map(Self.edge)
+        var nodes = KnownNodes()
+        return try rows.map { try Self.edge($0, &nodes) }
     }
 
-    private static func edge(_ row: PostgresRow) throws -> (shard: Shard, edge: Edge) {
+    /// Nodes by their ids: one that is met again shares the memory of its names.
+    private struct KnownNodes {
+        private var byID: [Int64: NodeKey] = [:]
+
+        /// `id` and `names` are columns: of the id, and of the first of the four names.
+        mutating func node(_ row: PostgresRow, id: Int, names: Int) throws -> NodeKey? {
+            let id: Int64 = try row.decode(at: id)
+            if let known = self.byID[id] { return known }
+            let node = try NodeKey(row, at: names)
+            self.byID[id] = node
+            return node
+        }
+    }
+
+    private static func edge(_ row: PostgresRow, _ nodes: inout KnownNodes) throws -> (shard: Shard, edge: Edge) {
         func column<Value: PostgresDecodable>(_ index: Int, _ type: Value.Type = Value.self) throws -> Value {
             try row.decode(type, at: index)
         }
-        guard let source = try NodeKey(row, at: 1), let target = try NodeKey(row, at: 5),
+        guard let source = try nodes.node(row, id: 28, names: 1), let target = try nodes.node(row, id: 29, names: 5),
             let layer = Layer(rawValue: try column(9)), let relation = Edge.Relation(rawValue: try column(10)),
             let estimator = Edge.Estimator(rawValue: try column(11)),
             let lagSource = Edge.LagSource(rawValue: try column(15))

@@ -20,8 +20,17 @@ struct NodeInterningTests {
         func name() -> String { Self.names[Int(numbers.bits() % UInt64(Self.names.count))] }
         func node() -> NodeKey { NodeKey(domain: name(), event: name(), market: name(), venue: name()) }
         let some = (0..<50).map { _ in node() }
+        /// The same node, whose long names lie elsewhere.
+        func anew(_ node: NodeKey) -> NodeKey {
+            func copy(_ name: String) -> String { String(decoding: Array(name.utf8), as: UTF8.self) }
+            return NodeKey(
+                domain: copy(node.domain), event: copy(node.event), market: copy(node.market), venue: copy(node.venue))
+        }
         let edges: [Edge] = (0..<edgeCount).map { place in
-            let (one, other) = (some[place * 7 % 50], place % 3 == 0 ? node() : some[place * 11 % 50])
+            let shared = some[place * 7 % 50]
+            let (one, other) = (
+                place % 5 < 2 ? anew(shared) : shared, place % 3 == 0 ? node() : some[place * 11 % 50]
+            )
             var edge = TestGraph.edge(0, 1)
             (edge.source, edge.target) = (one, other)
             return edge
