@@ -40,8 +40,8 @@ say "graph of 200 edges: $bytes bytes"
 asked() {
     local path=$1 out
     shift
-    out=$(wrk -t2 -c32 -d"${ASK_SECONDS:-8}s" --latency -H "$authorization" "$@" "$path")
-    awk '/ (50|90|99)%/ { printf "  p%s %s", $1, $2 } /Non-2xx|Socket/ { printf "  %s", $0 } /Requests\/sec/ { print "  " $2 " requests/s" }' \
+    out=$(wrk -t2 -c32 -d"${ASK_SECONDS:-8}s" -s scripts/lib/percentiles.lua -H "$authorization" "$@" "$path")
+    awk '/^p50/ { printf "  %s", $0 } /Non-2xx|Socket/ { printf "  %s", $0 } /Requests\/sec/ { print "  " $2 " requests/s" }' \
         <<<"$out" >&2
     awk '/Requests\/sec/ { print $2 }' <<<"$out"
 }

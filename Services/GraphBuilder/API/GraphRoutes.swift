@@ -204,8 +204,11 @@ struct GraphRoutes: Sendable {
 
     /// RFC 9110, 13.1.2: `*`, or any of the listed tags, compared weakly.
     static func matches(_ fields: [String], _ tag: String) -> Bool {
-        fields.flatMap { $0.split(separator: ",") }.contains { text in
-            var candidate = text.trimmingCharacters(in: .whitespaces)
+        // The usual case first; it is also the one under load.
+        if fields.contains(tag) { return true }
+        return fields.lazy.flatMap { $0.split(separator: ",") }.contains { text in
+            var candidate = text.drop { $0 == " " || $0 == "\t" }
+            while let last = candidate.last, last == " " || last == "\t" { candidate.removeLast() }
             if candidate.hasPrefix("W/") { candidate.removeFirst(2) }
             return candidate == "*" || candidate == tag
         }

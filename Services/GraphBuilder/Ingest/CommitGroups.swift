@@ -39,6 +39,8 @@ final class CommitGroups: Sendable {
         var rowsPerSecond = 50_000.0
         /// Whether the task runs that looks for callers who have waited too long.
         var isWatched = false
+        /// Whether a task sleeps until a group that waits for company is due.
+        var isTimed = false
     }
 
     private let state: Mutex<State>
@@ -64,13 +66,14 @@ final class CommitGroups: Sendable {
     /// - Throws: an `overloaded` problem with the time the queue takes to drain when too much waits; nothing was done then.
     func submit(_ job: IngestJob) async throws(Problem) -> Outcome {
         var refusal: Problem?
+        let now = ContinuousClock.now
         let outcome = await withCheckedContinuation { (continuation: Continuation) in
             refusal = self.state.withLock { state in
                 let id = state.nextID
-                guard state.queue.add(id, rows: job.chunk.rows.count) else { return Self.refusal(state) }
+                guard state.queue.add(id, rows: job.chunk.rows.count, now: now) else { return Self.refusal(state) }
                 state.nextID += 1
                 state.pending[id] = job
-                state.callers[id] = Caller(continuation: continuation, since: .now)
+                state.callers[id] = Caller(continuation: continuation, since: now)
                 return nil
             }
             if refusal != nil { continuation.resume(returning: nil) }
@@ -108,11 +111,27 @@ final class CommitGroups: Sendable {
                 self.startGroups()
             }
         }
+        self.startLater()
+    }
+
+    /// Sees to it that a group that waits for company is looked at again.
+    private func startLater() {
+        let due = self.state.withLock { state -> ContinuousClock.Instant? in
+            guard !state.isTimed, let due = state.queue.nextStart else { return nil }
+            state.isTimed = true
+            return due
+        }
+        guard let due else { return }
+        Task.detached {
+            try? await Task.sleep(until: due, clock: .continuous)
+            self.state.withLock { $0.isTimed = false }
+            self.startGroups()
+        }
     }
 
     private func nextGroup() -> [Pending]? {
         self.state.withLock { state in
-            state.queue.start()?.compactMap { id in
+            state.queue.start(now: .now)?.compactMap { id in
                 state.pending.removeValue(forKey: id).map { Pending(id: id, job: $0) }
             }
         }
