@@ -3,7 +3,7 @@ import Foundation
 import Model
 import PlantedData
 
-/// Random and adversarial windows with the engine's numbers for every pair, as JSON lines: scripts/references.py compares them with
+/// Random and adversarial windows, and formulas at random places, with the engine's numbers for every pair, as JSON lines: scripts/references.py compares them with
 /// scipy and statsmodels.
 enum References {
     enum Kind: String, CaseIterable, Codable {
@@ -48,6 +48,7 @@ enum References {
                 lines.append(UInt8(ascii: "\n"))
             }
         }
+        lines += try FormulaReferences.lines(count: 10 * count)
         try lines.write(to: URL(filePath: path))
     }
 

@@ -10,7 +10,7 @@ package enum FisherStatistics {
     static func z(_ score: Double) -> Double { atanh(min(max(score, -self.scoreLimit), self.scoreLimit)) }
 
     /// Two-sided p of rho = 0; simultaneous over `tests` lags (Sidak) when the lag was chosen on the same data.
-    static func pValue(score: Double, effectiveSize: Double, tests: Int) -> Double {
+    package static func pValue(score: Double, effectiveSize: Double, tests: Int) -> Double {
         let p = erfc(abs(self.z(score)) * max(effectiveSize - 3, 1).squareRoot() / 2.0.squareRoot())
         guard tests > 1 else { return p }
         return p >= 1 ? 1 : -expm1(Double(tests) * log1p(-p))

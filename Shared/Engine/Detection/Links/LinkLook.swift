@@ -307,13 +307,13 @@ struct LinkLook {
 }
 
 /// Comparison of two correlations that share a series.
-enum Williams {
+package enum Williams {
     /// Williams's t of `first` against `second`, positive when `first` is larger; about standard normal for equal ones.
     ///
     /// - Parameters:
     ///   - between: correlation of the two series that are not shared.
     ///   - count: places, above 3.
-    static func statistic(first: Double, second: Double, between: Double, count: Double) -> Double {
+    package static func statistic(first: Double, second: Double, between: Double, count: Double) -> Double {
         guard count > 3 else { return 0 }
         let determinant = 1 - first * first - second * second - between * between + 2 * first * second * between
         let mean = (first + second) / 2
