@@ -33,6 +33,7 @@ exec 9>"$data/lock"
 flock -n 9 || die "another run uses $data; stop it first, or set UNDERCURRENT_DATA to another folder"
 check_ports
 
+set_commit
 build_services
 
 trap stop_all EXIT

@@ -27,6 +27,13 @@ check_ports() {
     done
 }
 
+# set_commit: says which build this is to whoever asks, unless it is said already.
+set_commit() {
+    UNDERCURRENT_COMMIT=${UNDERCURRENT_COMMIT:-$("$root/scripts/commit.sh")}
+    [[ -n $UNDERCURRENT_COMMIT ]] || UNDERCURRENT_COMMIT=unknown
+    export UNDERCURRENT_COMMIT
+}
+
 # with_settings NAME COMMAND...: runs a product with the settings of one service. Our own variables are taken away, because
 # services refuse keys they do not know.
 with_settings() {

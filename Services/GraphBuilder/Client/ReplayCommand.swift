@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Recordings
+import ServiceRuntime
 
 /// `graph-builder replay`: a recording becomes observations, sent the way any client sends them.
 struct ReplayCommand: AsyncParsableCommand {
@@ -11,6 +12,11 @@ struct ReplayCommand: AsyncParsableCommand {
             Files are CSV or gzip CSV with the columns ts,node,domain,event,market,venue,value (ts in epoch milliseconds).
             Every batch carries an Idempotency-Key made of the file and its lines, so the same replay can be run again:
             what is there already counts as duplicate.
+
+            Examples:
+              graph-builder replay --connection .data/connection.json recordings/*.csv.gz
+              graph-builder replay --connection .data/connection.json --speed 60 --wait day.csv
+              graph-builder replay --url https://localhost:8443 --ca-file ca.pem --api-key-file key --output json day.csv.gz
 
             Exit codes: 0 everything landed; 64 wrong usage; 65 the recording is damaged or rows were rejected (the others
             landed); 69 the gateway does not answer; 70 something unexpected; 77 the key is not allowed to.
@@ -33,6 +39,9 @@ struct ReplayCommand: AsyncParsableCommand {
 
     @Flag(help: "Then wait until every closed bucket has been evaluated.")
     var wait = false
+
+    @Option(help: "table (a line for people) or json: one line a recording, as --summary writes it.")
+    var output = OutputFormat.table
 
     @Option(help: "Append the result as one JSON line to this file.")
     var summary: String?
@@ -70,7 +79,10 @@ struct ReplayCommand: AsyncParsableCommand {
             inFlight: self.inFlight)
         let (summary, badRows) = try await replay.run()
         for row in badRows { Self.complain(row) }
-        print(summary.line)
+        switch self.output {
+        case .table: print(summary.line)
+        case .json: print(String(decoding: try APIJSON.encoder().encode(summary), as: UTF8.self))
+        }
         if let path = self.summary { try summary.append(to: path) }
         return summary.rejected + summary.badRows
     }

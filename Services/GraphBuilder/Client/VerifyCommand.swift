@@ -16,6 +16,10 @@ struct VerifyCommand: AsyncParsableCommand {
             is evaluated again as the running engine does; then the id, the state of every layer and every kept edge are
             compared, all but the time since when an edge stands. The last 128 window ends of each event are kept.
 
+            Examples:
+              graph-builder verify "$(curl -sS ... https://localhost:8443/v1/correlation-graph?eventId=frontend | jq -r .id)"
+              graph-builder verify --output json ID ID
+
             Exit codes: 0 equal; 1 something differs, which is printed; 2 cannot be told (no graph with this id is kept, its
             observations have been retired, a profile was declared anew, or another version of the engine made it); 64 wrong
             usage or configuration; 69 the database does not answer.

@@ -142,6 +142,19 @@ public enum ServiceCommand<Definition: ServiceDefinition> {
             CommandConfiguration(commandName: "version", abstract: "Print version and commit.")
         }
 
-        func run() { print("\(Definition.name) \(BuildVersion.text)") }
+        @Option(help: "table or json") var output = OutputFormat.table
+
+        private struct Facts: Encodable {
+            var service = Definition.name
+            var version = BuildVersion.version
+            var commit = BuildVersion.commit()
+        }
+
+        func run() throws {
+            switch self.output {
+            case .table: print("\(Definition.name) \(BuildVersion.text)")
+            case .json: try OutputFormat.printJSON(Facts())
+            }
+        }
     }
 }

@@ -15,6 +15,11 @@ struct ReportCommand: AsyncParsableCommand {
             Every figure is read from the public API through the gateway, except the speed of replays (--replays). Root causes
             are asked for the known faults of the samples; all answers are written to --answers before any label is read.
 
+            Examples:
+              graph-builder report --connection .data/connection.json
+              graph-builder report --connection .data/connection.json --wait --output json > report.json
+              graph-builder report --connection .data/connection.json --replays .data/replays.jsonl --answers answers.json
+
             Exit codes: 0 printed; 64 wrong usage; 65 a file of the samples is damaged; 69 the gateway does not answer; 70
             something unexpected; 77 the key is not allowed to.
             """)
