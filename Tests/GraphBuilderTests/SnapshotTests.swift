@@ -2,6 +2,7 @@ import Foundation
 import Glibc
 import Model
 import Postgres
+import ServiceRuntime
 import TestSupport
 import Testing
 
@@ -95,6 +96,15 @@ struct SnapshotTests {
                     // A second time changes nothing.
                     #expect(try await restore.run(id).allSatisfy { $0.written == 0 && $0.removed == 0 })
                     #expect(try await Self.rows(in: pool) == before)
+                    // An auditor finds both, and no rehearsal; where only security counts, none.
+                    var silent = restore
+                    silent.auditLevel = .security
+                    _ = try await silent.run(id)
+                    let audited = try await pool.query(
+                        "SELECT action FROM audit_log WHERE kind = 'change' AND actor <> '-' AND service = 'graph-builder'"
+                    ).column(String.self)
+                    let words = "snapshot restore \(id) --mode merge"
+                    #expect(audited == [words, words])
                     // The graph is served as it was.
                     let graph = try await ColdGraphReader(pool: pool).graph("alpha")
                     #expect(graph?.graph.edges.isEmpty == false)

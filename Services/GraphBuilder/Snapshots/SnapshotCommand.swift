@@ -35,6 +35,11 @@ struct SnapshotCommand: AsyncParsableCommand {
         return (try SnapshotFolder(path: path), try settings.database(), settings.integer("RETENTION_DAYS"))
     }
 
+    /// The gateway's setting, which may stand in a shared environment.
+    static var auditLevel: AuditLevel {
+        ProcessInfo.processInfo.environment["AUDIT_LEVEL"].flatMap(AuditLevel.init(rawValue:)) ?? .changes
+    }
+
     /// Runs `body` and turns its errors into a sentence and an exit code.
     static func reporting(_ body: () async throws -> Void) async throws {
         do {
@@ -142,7 +147,8 @@ struct SnapshotCommand: AsyncParsableCommand {
             discussion: """
                 --mode merge (default) adds what is missing and brings back events whose graph is older than the snapshot's; it
                 takes nothing away and may run while services do. --mode replace makes results what they were; services must
-                be stopped, and evaluate anew what came later from the stored observations.
+                be stopped, and evaluate anew what came later from the stored observations. The audit log says who restored what
+                (AUDIT_LEVEL CHANGES, which is the default, or ALL).
                 """)
 
         @Argument(help: "Name of a snapshot, or latest.") var snapshot: String
@@ -155,7 +161,8 @@ struct SnapshotCommand: AsyncParsableCommand {
                 let place = try SnapshotCommand.place()
                 let id = try place.folder.resolve(self.snapshot)
                 let changes = try await SnapshotRestore(
-                    configuration: place.database, folder: place.folder, mode: self.mode, isRehearsal: self.rehearse
+                    configuration: place.database, folder: place.folder, mode: self.mode, isRehearsal: self.rehearse,
+                    auditLevel: SnapshotCommand.auditLevel
                 ).run(id)
                 if self.output == .json { return try OutputFormat.printJSON(changes) }
                 var table = TextTable([

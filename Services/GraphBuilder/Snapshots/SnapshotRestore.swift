@@ -1,6 +1,8 @@
 import Foundation
 import Model
 import Postgres
+import ServiceRuntime
+import Telemetry
 
 /// Brings a snapshot back into a database, in one transaction: all of it, or nothing.
 ///
@@ -29,6 +31,8 @@ struct SnapshotRestore: Sendable {
     let mode: Mode
     /// Ends the transaction without a trace: a rehearsal.
     var isRehearsal = false
+    /// Whether that it was restored goes to the audit log.
+    var auditLevel = AuditLevel.changes
 
     private struct Rehearsed: Error { var changes: [Change] }
 
@@ -52,6 +56,7 @@ struct SnapshotRestore: Sendable {
                 if self.isRehearsal { throw Rehearsed(changes: changes) }
                 try await connection.query(
                     "UPDATE multi_layer_snapshots SET restored_at = now() WHERE id = $1", [.text(id)])
+                try await self.audit(id, connection)
                 return changes
             }
             await connection.close()
@@ -63,6 +68,15 @@ struct SnapshotRestore: Sendable {
             await connection.close()
             throw error
         }
+    }
+
+    /// Last, because gateways that write the log wait for a day that is made here.
+    private func audit(_ id: String, _ connection: PostgresConnection) async throws {
+        let event = AuditEvent.command(
+            .change, "snapshot restore \(id) --mode \(self.mode.rawValue)",
+            time: Timestamp(milliseconds: WallClock.milliseconds()))
+        guard event.isKept(at: self.auditLevel) else { return }
+        try await AuditStore.record(event, service: GraphBuilder.name, on: connection)
     }
 
     private static func checkFit(_ manifest: SnapshotManifest, _ connection: PostgresConnection) async throws {

@@ -1,3 +1,5 @@
+import Foundation
+import Glibc
 import Model
 
 /// How much is kept: each level has what those before it have.
@@ -47,6 +49,16 @@ public struct AuditEvent: Hashable, Sendable {
     public var code: String
     public var traceID: String
     public var time: Timestamp
+
+    /// What somebody did by a command: known by the name the machine has for who ran it.
+    public static func command(_ kind: Kind, _ words: String, time: Timestamp) -> AuditEvent {
+        let user = ProcessInfo.processInfo.userName
+        return AuditEvent(
+            kind, actor: user.isEmpty ? "user \(getuid())" : user, credential: "command", action: words, time: time)
+    }
+
+    /// Whether it is kept at a level.
+    public func isKept(at level: AuditLevel) -> Bool { self.kind.level <= level }
 
     public init(
         _ kind: Kind, actor: String = "-", credential: String = "-", keyID: String = "-", peer: String = "-",

@@ -35,18 +35,46 @@ public struct AuditStore: Sendable {
 
     /// - Throws: 23514 (`check_violation`) when a day has no partition; see ``upkeep(now:retentionDays:)``.
     func insert(_ rows: [AuditRow]) async throws {
+        try await self.pool.query(
+            Self.insert, Self.values(rows, service: self.service), deadline: .now + Self.timeLimit)
+    }
+
+    /// Writes one row within a transaction of the caller's: what a command does and that it did it belong together.
+    public static func record(
+        _ event: AuditEvent, service: String, on connection: PostgresConnection
+    ) async throws {
+        // A database that was restored into may be older than the log.
+        guard try await connection.query("SELECT to_regclass('audit_log') IS NOT NULL").column(Bool.self) == [true]
+        else { return }
+        try await connection.lock(.partitions)
+        let day = Day(containing: event.time)
+        if try await !connection.query(Self.partitions).column(String.self).contains(Self.partition(day)) {
+            try await Self.makePartition(day, on: connection)
+        }
+        try await connection.query(Self.insert, Self.values([AuditRow(event: event)], service: service))
+    }
+
+    private static func values(_ rows: [AuditRow], service: String) -> [PostgresValue] {
         func texts(_ path: KeyPath<AuditEvent, String>) -> PostgresValue {
             .textArray(rows.map { $0.event[keyPath: path] })
         }
-        try await self.pool.query(
-            Self.insert,
-            [
-                .timestampArray(rows.map(\.event.time)), .timestampArray(rows.map(\.lastTime)),
-                .int64Array(rows.map { Int64($0.count) }), .textArray(rows.map(\.event.kind.rawValue)),
-                texts(\.actor), texts(\.credential), texts(\.keyID), texts(\.peer), texts(\.action),
-                .int32Array(rows.map { Int32(clamping: $0.event.status) }), texts(\.code), texts(\.traceID),
-                .text(self.service),
-            ], deadline: .now + Self.timeLimit)
+        return [
+            .timestampArray(rows.map(\.event.time)), .timestampArray(rows.map(\.lastTime)),
+            .int64Array(rows.map { Int64($0.count) }), .textArray(rows.map(\.event.kind.rawValue)),
+            texts(\.actor), texts(\.credential), texts(\.keyID), texts(\.peer), texts(\.action),
+            .int32Array(rows.map { Int32(clamping: $0.event.status) }), texts(\.code), texts(\.traceID),
+            .text(service),
+        ]
+    }
+
+    /// Names and times are made from a number; nothing from outside can reach the text.
+    private static func makePartition(_ day: Day, on connection: PostgresConnection) async throws {
+        try await connection.runScript(
+            PostgresStatement(
+                composed: """
+                    CREATE TABLE \(Self.partition(day)) PARTITION OF audit_log
+                        FOR VALUES FROM ('\(day.start.rfc3339)') TO ('\(day.end.rfc3339)')
+                    """))
     }
 
     /// Makes the partitions of yesterday to the day after tomorrow, and drops those that are too old.
@@ -58,14 +86,8 @@ public struct AuditStore: Sendable {
         return try await self.pool.withTransaction(deadline: .now + Self.timeLimit) { connection in
             try await connection.lock(.partitions)
             let names = try await connection.query(Self.partitions).column(String.self)
-            // Names and times are made from a number; nothing from outside can reach the text.
             for day in wanted where !names.contains(Self.partition(day)) {
-                try await connection.runScript(
-                    PostgresStatement(
-                        composed: """
-                            CREATE TABLE \(Self.partition(day)) PARTITION OF audit_log
-                                FOR VALUES FROM ('\(day.start.rfc3339)') TO ('\(day.end.rfc3339)')
-                            """))
+                try await Self.makePartition(day, on: connection)
             }
             let old = names.compactMap { Day(partition: $0, of: "audit_log") }.filter {
                 $0 < oldest && !wanted.contains($0)
