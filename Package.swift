@@ -113,8 +113,9 @@ let package = Package(
         .executableTarget(
             name: "AnomalyPropagation",
             dependencies: [
-                "Model", "Engine", "Postgres", "Telemetry", "ServiceRuntime", hummingbird, httpTypes, nioCore, nioHTTP1,
-                nioSSL, asyncHTTPClient, crypto, serviceLifecycle, configuration, argumentParser, collections, logging,
+                "Model", "Engine", "Postgres", "Telemetry", "ServiceRuntime", "CMalloc", hummingbird, httpTypes,
+                nioCore, nioHTTP1, nioSSL, asyncHTTPClient, crypto, serviceLifecycle, configuration, argumentParser,
+                collections, logging,
                 metrics, tracing,
             ],
             path: "Services/AnomalyPropagation", swiftSettings: strict),
@@ -153,8 +154,8 @@ let package = Package(
         .testTarget(
             name: "GraphBuilderTests",
             dependencies: [
-                "GraphBuilder", "CZlib", "Engine", "Postgres", "Recordings", "ServiceRuntime", "Model", "TestSupport",
-                hummingbird,
+                "GraphBuilder", "CZlib", "Engine", "Postgres", "Recordings", "ServiceRuntime", "Telemetry", "Model",
+                "TestSupport", hummingbird,
                 hummingbirdTesting, httpTypes, argumentParser, logging, nioCore, nioHTTP1,
             ],
             swiftSettings: strict),

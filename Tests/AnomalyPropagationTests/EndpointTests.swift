@@ -15,7 +15,9 @@ import Testing
 struct Door: Sendable {
     let client: any TestClientProtocol
 
-    static func open(_ body: @escaping @Sendable (Fixture, Door) async throws -> Void) async throws {
+    static func open(
+        memory: MemoryMonitor? = nil, _ body: @escaping @Sendable (Fixture, Door) async throws -> Void
+    ) async throws {
         try await Fixture.with { fixture in
             let router = Router(context: CallContext.self)
             router.add(middleware: ProblemMiddleware())
@@ -24,7 +26,7 @@ struct Door: Sendable {
                 bounds: AnomalyPropagation.QueryBounds(
                     interactive: QueryBound(limit: .seconds(20)), batch: QueryBound(limit: .seconds(20)),
                     rootCauses: QueryBound(limit: .seconds(60))), rootCauseConcurrency: 2, edgeAge: .zero,
-                answerAge: .zero
+                answers: AnswerCache(maximumAge: .zero), memory: memory
             ).add(router)
             try await Application(router: router).test(.router) { client in
                 try await body(fixture, Door(client: client))

@@ -36,6 +36,16 @@ struct KeptAnswersTests {
         #expect(kept.count == 1 && kept.bytes == 3)
     }
 
+    @Test("all answers may be let go for memory's sake, and new ones are kept")
+    func letGo() {
+        var kept = self.kept()
+        kept.keep(ByteBuffer(string: "one"), for: "/a", askedAt: self.start)
+        kept.removeAll()
+        #expect(kept.answer("/a", now: self.start) == nil && kept.count == 0 && kept.bytes == 0)
+        kept.keep(ByteBuffer(string: "two"), for: "/a", askedAt: self.start)
+        #expect(kept.answer("/a", now: self.after(1))?.body == ByteBuffer(string: "two"))
+    }
+
     @Test("an answer is as old as its question, and does not replace one that was asked for later")
     func order() {
         var kept = self.kept()

@@ -11,10 +11,12 @@ struct PropagationRoutes: Sendable {
     let domains: DomainStore
     let observations: ObservationStore
     let timeout: QueryBound
+    let memory: MemoryMonitor?
 
     func add(to router: Router<CallContext>) {
         router.post("/v1/propagation") { request, _ in
             let question = try await request.decodeBody(PropagationQuestion.self, limit: Self.bodyLimit)
+            try self.memory?.requireRoom(for: "Propagations")
             return try Response.json(try await self.timeout.bound { try await self.answer(question) })
         }
     }

@@ -18,10 +18,12 @@ struct RootCauseRoutes: Sendable {
     /// Questions answered at a time; each may hold millions of values.
     let admission: RootCauseAdmission
     let timeout: QueryBound
+    let memory: MemoryMonitor?
 
     func add(to router: Router<CallContext>) {
         router.post("/v1/root-causes") { request, _ in
             let question = try await request.decodeBody(RootCauseQuestion.self, limit: Self.bodyLimit)
+            try self.memory?.requireRoom(for: "Root causes")
             let answer = try await self.admission.admit {
                 try await self.timeout.bound { try await self.answer(question) }
             }

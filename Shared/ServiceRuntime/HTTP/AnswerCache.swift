@@ -33,6 +33,9 @@ public final class AnswerCache: Sendable {
         }
     }
 
+    /// Lets go of all answers, for memory's sake.
+    public func empty() { self.kept.withLock { $0.removeAll() } }
+
     private static func asksForNew(_ headers: HTTPFields) -> Bool {
         headers[values: .cacheControl].contains { $0.lowercased().contains("no-cache") }
     }

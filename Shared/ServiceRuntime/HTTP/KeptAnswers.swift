@@ -62,6 +62,11 @@ struct KeptAnswers {
         self.bytes += size
     }
 
+    mutating func removeAll() {
+        self.answers = [:]
+        self.bytes = 0
+    }
+
     /// Lets go of what is too old; of everything when that is not enough, so that a flood of questions costs no more than
     /// one pass in as many questions as there is room for.
     private mutating func makeRoom(for size: Int, now: ContinuousClock.Instant) {
