@@ -1,5 +1,4 @@
 import CoreMetrics
-import Dispatch
 import Engine
 import Foundation
 import Model
@@ -10,12 +9,12 @@ extension GraphBuilder {
     /// Threads and instructions: they change how long an evaluation takes, never its outcome.
     static func useHardware(_ settings: ServiceSettings, gauges: HardwareGauges) {
         let threads = settings.flag("USE_WORKER_THREADS") ? ProcessInfo.processInfo.activeProcessorCount : 1
-        EngineHardware.useThreads(threads) { DispatchQueue.concurrentPerform(iterations: $0, execute: $1) }
         EngineHardware.usesVectors = settings.flag("ENABLE_SIMD")
-        gauges.threads.wanted.set(threads)
-        gauges.threads.found.set(EngineHardware.threads)
+        gauges.threads.wanted.set(min(threads, EngineHardware.threadLimit))
         gauges.vectors.wanted.set(settings.flag("ENABLE_SIMD") ? 1 : 0)
-        gauges.vectors.found.set(EngineHardware.usesVectors ? 1 : 0)
+        let proof = HardwareProof.run(threads: threads)
+        gauges.threads.found.set(proof.threads)
+        gauges.vectors.found.set(proof.usesVectors ? 1 : 0)
     }
 
     static func follow(_ live: LiveSettings, layers: LayerControl, memory: MemoryWatch, engine: EvaluationEngine) {

@@ -80,9 +80,10 @@ enum GraphBuilder: ServiceDefinition {
         let metrics = GraphBuilderMetrics(factory: host.metrics)
         let graphs = GraphStore(bodyLimit: settings.integer("MEMORY_CEILING_BYTES") / 32)
         let layers = LayerControl(rule: settings.breaker, factory: host.metrics)
+        let answers = AnswerCache(maximumAge: settings.milliseconds(AnswerCache.setting.name))
         let memory = MemoryWatch(
-            ceilingBytes: settings.integer("MEMORY_CEILING_BYTES"), graphs: graphs, logger: host.logger,
-            factory: host.metrics)
+            ceilingBytes: settings.integer("MEMORY_CEILING_BYTES"), graphs: graphs, answers: answers,
+            logger: host.logger, factory: host.metrics)
         let engine = EvaluationEngine(
             pool: pool, keeper: keeper, graphs: graphs, metrics: metrics, layers: layers, memory: memory,
             logger: host.logger)
@@ -129,9 +130,7 @@ enum GraphBuilder: ServiceDefinition {
         let graphRoutes = GraphRoutes(
             graphs: graphs, cold: ColdGraphReader(pool: pool), keeper: keeper, engine: engine, bound: interactive,
             servesStale: { live.current.flag("FAILOVER_ENABLED") }, memory: memory, staleAnswers: staleAnswers)
-        let eventRoutes = EventRoutes(
-            pool: pool, bound: interactive,
-            answers: AnswerCache(maximumAge: settings.milliseconds(AnswerCache.setting.name)))
+        let eventRoutes = EventRoutes(pool: pool, bound: interactive, answers: answers)
         let routes: (Router<CallContext>) -> Void = { router in
             IngestController<CallContext>(service: ingest) { context in
                 guard let caller = context.caller else {

@@ -1,6 +1,6 @@
 import CoreMetrics
 
-/// What of the machine evaluation may use, as asked for and as the engine says.
+/// What of the machine evaluation is to use, and what one that was run to find out did use.
 struct HardwareGauges: Sendable {
     let threads: (wanted: Meter, found: Meter)
     let vectors: (wanted: Meter, found: Meter)

@@ -11,6 +11,18 @@ void kernel_use_vectors(int isOn) { atomic_store_explicit(&usesVectors, isOn, me
 
 int kernel_uses_vectors(void) { return IS_ON; }
 
+// Which variant was called last. It is written only when it changes, so that threads do not take its line from one another.
+static atomic_int ranVectors = -1;
+
+static inline int choose(void) {
+    int isOn = IS_ON;
+    if (atomic_load_explicit(&ranVectors, memory_order_relaxed) != isOn)
+        atomic_store_explicit(&ranVectors, isOn, memory_order_relaxed);
+    return isOn;
+}
+
+int kernel_ran_vectors(void) { return atomic_load_explicit(&ranVectors, memory_order_relaxed); }
+
 int vector_kernel_has_byte_products(void);
 
 int kernel_has_byte_products(void) { return IS_ON && vector_kernel_has_byte_products(); }
@@ -19,13 +31,13 @@ int kernel_has_byte_products(void) { return IS_ON && vector_kernel_has_byte_prod
     type vector_kernel_##name parameters; \
     type plain_kernel_##name parameters; \
     type kernel_##name parameters { \
-        return IS_ON ? vector_kernel_##name arguments : plain_kernel_##name arguments; \
+        return choose() ? vector_kernel_##name arguments : plain_kernel_##name arguments; \
     }
 #define EFFECT(name, parameters, arguments) \
     void vector_kernel_##name parameters; \
     void plain_kernel_##name parameters; \
     void kernel_##name parameters { \
-        if (IS_ON) \
+        if (choose()) \
             vector_kernel_##name arguments; \
         else \
             plain_kernel_##name arguments; \

@@ -89,6 +89,9 @@ void kernel_lag_factors(
 void kernel_use_vectors(int isOn);
 int kernel_uses_vectors(void);
 
+/// Which kernels were called last, of all threads: 1 or 0 as above; -1: none was called yet.
+int kernel_ran_vectors(void);
+
 /// Whether vectors are on and this processor can run the two functions below; no other may.
 int kernel_has_byte_products(void);
 
