@@ -45,7 +45,8 @@ struct ReadinessTests {
         other.configurationHash = "d"
         #expect(Self.row().standing(isSealed: true, for: other, now: now).note == "it is about another configuration")
         #expect(Self.row(.simd, .fail).standing(isSealed: true, for: Self.system, now: now).status == .fail)
-        #expect(Self.row().standing(isSealed: false, for: Self.system, now: now).status == .warn)
+        let unsealed = Self.row().standing(isSealed: false, for: Self.system, now: now)
+        #expect(unsealed.status == .pending && unsealed.note?.contains("no run of the checks") == true)
     }
 
     @Test("every part of a row is under its seal")
@@ -79,6 +80,14 @@ struct ReadinessTests {
         one[0].row.status = .fail
         one[19].row.status = .fail
         #expect(ReadinessReport(one, system: Self.system, now: now).summary.blockers == 1)
+        // A failure cannot be cleared by breaking its seal, not even where another environment passed.
+        var changed = all
+        changed[0].isSealed = false
+        #expect(ReadinessReport(changed, system: Self.system, now: now).summary.blockers == 1)
+        var elsewhere = Self.row(.rateLimiting)
+        elsewhere.environment = "development"
+        #expect(
+            ReadinessReport(changed + [(elsewhere, true)], system: Self.system, now: now).summary.blockers == 1)
         // Evidence of staging stands in for what production refuses, but not for what it saw fail.
         var production = Self.system
         production.environment = "production"
@@ -118,7 +127,7 @@ struct ReadinessTests {
                 #expect(try await statuses()["chaos"] == .fail)
                 try await pool.query("UPDATE production_readiness_matrix SET status = 'PASS'")
                 #expect(try await statuses()["simd"] == .pass)
-                #expect(try await statuses()["chaos"] == .warn)
+                #expect(try await statuses()["chaos"] == .pending)
                 // Another instance with another configuration is another system.
                 try await pool.query(
                     "INSERT INTO service_instances VALUES ('graph-builder', 'j', '1', 'g', 'staging')")

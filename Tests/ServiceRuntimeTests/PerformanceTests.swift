@@ -49,5 +49,7 @@ struct PerformanceTests {
         #expect(plain.count == 64)
         #expect(try print(["HTTP_PORT": "7", "DATABASE_URL": "dbname=y"]) == plain)
         #expect(try print(["QUERY_TIMEOUT_MS": "51"]) != plain)
+        // Staging and production may be the same configuration, although trials are allowed in one only.
+        #expect(try print(["UNDERCURRENT_PROFILE": "staging", "CHAOS_ENABLED": "true"]) == plain)
     }
 }

@@ -6,7 +6,7 @@ import Model
 import Postgres
 import ServiceRuntime
 
-/// `anomaly-propagation readiness run|show`.
+/// `anomaly-propagation readiness run|show|export|import`.
 struct ReadinessCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "readiness",
@@ -19,18 +19,23 @@ struct ReadinessCommand: AsyncParsableCommand {
               anomaly-propagation readiness run --connection .data/connection.json
               anomaly-propagation readiness run --connection .data/connection.json --only rate_limiting --only simd
               anomaly-propagation readiness show --output json
+              anomaly-propagation readiness export > staging.jsonl        # there
+              anomaly-propagation readiness import staging.jsonl          # here
 
             Exit codes: 0 no blocker (no CRITICAL check failed or is pending); 1 blockers; 64 wrong usage or configuration;
             69 the database or the gateway does not answer.
             """,
-        subcommands: [Run.self, Show.self])
+        subcommands: [Run.self, Show.self, Export.self, Import.self])
 
     struct Run: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "run", abstract: "Perform each check, store what it saw, print the table.")
 
         @Option(help: "Connection file of a running system: url, caFile, apiKey, services.") var connection: String
-        @Option(help: "Where a service shows its metrics: SERVICE=URL; else the ports of the connection file.")
+        @Option(
+            help:
+                "Where a replica shows its metrics, once for each: SERVICE=URL; else the ports of the connection file."
+        )
         var metrics: [String] = []
         @Option(help: "Only these checks.") var only: [String] = []
         @Option(help: "The graph-builder executable (default: beside this one).") var graphBuilder: String?
@@ -43,17 +48,23 @@ struct ReadinessCommand: AsyncParsableCommand {
                 throw ValidationError(
                     "\(name) is not one of \(ReadinessCheck.allCases.map(\.rawValue).joined(separator: ", "))")
             }
+            for entry in self.metrics where Self.places(of: [entry]).isEmpty {
+                throw ValidationError("--metrics \(entry) must be SERVICE=URL")
+            }
+        }
+
+        private static func places(of entries: [String]) -> [String: [String]] {
+            entries.reduce(into: [:]) { places, entry in
+                let parts = entry.split(separator: "=", maxSplits: 1).map(String.init)
+                if parts.count == 2 { places[parts[0], default: []].append(parts[1]) }
+            }
         }
 
         func run() async throws {
             let place = try ReadinessCommand.Place()
             let file = try ConnectionDescription.read(self.connection)
             var places = ReadinessTrials.Places(queryTimeoutMs: place.settings.integer("QUERY_TIMEOUT_MS"))
-            places.metrics = file.metrics
-            for entry in self.metrics {
-                let parts = entry.split(separator: "=", maxSplits: 1).map(String.init)
-                if parts.count == 2 { places.metrics[parts[0]] = parts[1] }
-            }
+            places.metrics = file.metrics.merging(Self.places(of: self.metrics)) { $1 }
             (places.runbooks, places.monitoring) = (self.runbooks, self.monitoring)
             let beside =
                 URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent().path + "/graph-builder"
@@ -167,7 +178,9 @@ struct ConnectionDescription: Decodable {
     var apiKey: String
     var services: [String: Ports]?
 
-    var metrics: [String: String] { (self.services ?? [:]).mapValues { "http://127.0.0.1:\($0.metricsPort)/metrics" } }
+    var metrics: [String: [String]] {
+        (self.services ?? [:]).mapValues { ["http://127.0.0.1:\($0.metricsPort)/metrics"] }
+    }
 
     static func read(_ path: String) throws -> ConnectionDescription {
         guard let data = FileManager.default.contents(atPath: path),

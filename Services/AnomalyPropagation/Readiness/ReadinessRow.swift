@@ -4,7 +4,7 @@ import Model
 import ServiceRuntime
 
 /// One row of `production_readiness_matrix`.
-struct ReadinessRow: Sendable, Hashable {
+struct ReadinessRow: Sendable, Hashable, Codable {
     var component: String
     var check: String
     var severity: ReadinessCheck.Severity
@@ -27,10 +27,12 @@ struct ReadinessRow: Sendable, Hashable {
     }
 
     func seal(_ secret: SymmetricKey) -> String {
-        HMAC<SHA256>.authenticationCode(for: self.sealed, using: secret).map { byte in
-            let text = String(byte, radix: 16)
-            return text.count == 1 ? "0" + text : text
-        }.joined()
+        HMAC<SHA256>.authenticationCode(for: self.sealed, using: secret).hexadecimal
+    }
+
+    /// Whether both would be the same line of the matrix.
+    func isSamePlace(_ other: ReadinessRow) -> Bool {
+        (self.component, self.check, self.environment) == (other.component, other.check, other.environment)
     }
 
     func isSealed(_ seal: String, by secrets: [SymmetricKey]) -> Bool { secrets.contains { self.seal($0) == seal } }
@@ -47,11 +49,12 @@ extension ReadinessRow {
     /// Evidence counts for this long.
     static let longestAgeDays: Int64 = 7
 
-    /// How the row counts now. Old evidence, evidence about another version or configuration, and rows no run has written are WARN.
+    /// How the row counts now. Old evidence and evidence about another version or configuration are WARN. A row that no run has
+    /// written is PENDING, so that writing to the table by hand clears no failure.
     func standing(
         isSealed: Bool, for system: RunningSystem?, now: Timestamp
     ) -> (status: ReadinessFinding.Status, note: String?) {
-        guard isSealed else { return (.warn, "no run of the checks has written this row") }
+        guard isSealed else { return (.pending, "no run of the checks has written this row as it stands") }
         guard self.status == .pass else { return (self.status, nil) }
         if let system, system.version != self.version { return (.warn, "it is about version \(self.version)") }
         if let system, system.configurationHash != self.configurationHash {
@@ -99,9 +102,14 @@ struct ReadinessReport: Encodable, Sendable {
         let order: [ReadinessFinding.Status] = [.pass, .warn, .fail, .pending]
         self.items = ReadinessCheck.allCases.map { check in
             let found = rows.filter { $0.row.check == check.rawValue && $0.row.component == ReadinessCheck.component }
-                .map { row, isSealed in (row: row, standing: row.standing(isSealed: isSealed, for: system, now: now)) }
-            // What this environment could not try may have been tried in another; what it saw fail is not outweighed.
-            let own = found.first { $0.row.environment == system?.environment && $0.standing.status == .fail }
+                .map { row, isSealed in
+                    (row: row, isSealed: isSealed, standing: row.standing(isSealed: isSealed, for: system, now: now))
+                }
+            // What this environment could not try may have been tried in another; what it saw fail is not outweighed, nor is a row
+            // of its own that somebody changed, for it may have been a failure.
+            let own = found.first {
+                $0.row.environment == system?.environment && ($0.standing.status == .fail || !$0.isSealed)
+            }
             let best =
                 own
                 ?? found.min { left, right in

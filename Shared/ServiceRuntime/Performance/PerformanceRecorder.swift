@@ -118,9 +118,14 @@ extension ServiceSettings {
         "UPSTREAM_GRAPH_BUILDER", "UPSTREAM_ANOMALY_PROPAGATION", "SNAPSHOT_DIR",
     ]
 
+    /// What an installation is for, and whether trials may break it: they must differ between staging and production, whose
+    /// evidence would else never be about the same configuration.
+    private static let purposes: Set<String> = ["UNDERCURRENT_PROFILE", "CHAOS_ENABLED"]
+
     /// SHA-256 over all settings that decide how the service behaves; says nothing about secrets.
     public var fingerprint: String {
-        let lines = self.table.filter { !$0.isSecret && !Self.places.contains($0.name) }.map { setting in
+        let left = Self.places.union(Self.purposes)
+        let lines = self.table.filter { !$0.isSecret && !left.contains($0.name) }.map { setting in
             let isFile = setting.kind == .file
             return "\(setting.name)=\(self.values[setting.name].map { isFile ? "(file)" : $0 } ?? "")\n"
         }
