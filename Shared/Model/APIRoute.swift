@@ -59,8 +59,10 @@ public struct APIRoute: Hashable, Sendable {
         APIRoute(.get, "/v1/domains", scope: .read, upstream: .graphBuilder),
         APIRoute(.get, "/v1/domains/{id}", scope: .read, upstream: .graphBuilder),
         APIRoute(.put, "/v1/domains/{id}", scope: .configure, upstream: .graphBuilder, bodyLimit: 256 << 10),
-        APIRoute(.get, "/v1/chaos", scope: .admin, upstream: .graphBuilder),
-        APIRoute(.post, "/v1/chaos", scope: .admin, upstream: .graphBuilder, bodyLimit: 4 << 10),
+        APIRoute(.get, "/v1/chaos", scope: .admin, upstream: .graphBuilder, shardKey: .query("eventId")),
+        APIRoute(
+            .post, "/v1/chaos", scope: .admin, upstream: .graphBuilder, shardKey: .query("eventId"), bodyLimit: 4 << 10
+        ),
         APIRoute(.get, "/v1/anomalies", scope: .read, upstream: .anomalyPropagation),
         APIRoute(.get, "/v1/anomalies/{id}", scope: .read, upstream: .anomalyPropagation),
         APIRoute(.post, "/v1/propagation", scope: .read, upstream: .anomalyPropagation, bodyLimit: 64 << 10),

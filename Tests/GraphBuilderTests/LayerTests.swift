@@ -3,6 +3,7 @@ import Model
 import Postgres
 import ServiceRuntime
 import Synchronization
+import Telemetry
 import TestSupport
 import Testing
 
@@ -75,6 +76,38 @@ struct LayerTests {
     private static func stored(_ event: String, _ pool: PostgresPool) async throws -> [Layer: LayerReport] {
         let graph = try await ColdGraphReader(pool: pool).graph(event)?.graph
         return Dictionary((graph?.layers ?? []).map { ($0.layer, $0) }, uniquingKeysWith: { first, _ in first })
+    }
+
+    @Test("every state a circuit enters is counted, also the short one; a layer at rest is part of no trial")
+    func changes() async throws {
+        let registry = MetricsRegistry()
+        let layers = LayerControl(
+            rule: CircuitBreaker.Rule(failures: 1, window: .seconds(60), pause: .milliseconds(200)), factory: registry)
+        func lines(_ name: String) -> [Substring] {
+            registry.exposition().split(separator: "\n").filter {
+                $0.hasPrefix("correlation_engine_circuit_\(name){circuit=\"L2\"")
+            }
+        }
+        func evaluate(_ state: LayerReport.State) {
+            layers.evaluating { _ in
+                [LayerReport(layer: .crossMarket, state: state, reason: "r")]
+            }
+        }
+        evaluate(.ok)
+        #expect(lines("changes_total").allSatisfy { $0.hasSuffix(" 0") })
+        evaluate(.failed)
+        #expect(lines("state").contains { $0.contains("open\"} 1") })
+        try await Task.sleep(for: .milliseconds(250))
+        evaluate(.ok)
+        let changes = lines("changes_total")
+        #expect(changes.count == 3 && changes.allSatisfy { $0.hasSuffix(" 1") }, "\(changes)")
+        #expect(lines("state").contains { $0.contains("closed\"} 1") })
+
+        let all = ChaosTrial.Plan(kind: .allLayers, layers: Layer.allCases, seconds: 1)
+        #expect(try all.leaving(out: [.crossDomain]).layers == [.direct, .crossMarket, .crossEvent])
+        let one = ChaosTrial.Plan(kind: .layer, layers: [.crossDomain], seconds: 1)
+        #expect(throws: Problem.self) { try one.leaving(out: [.crossDomain]) }
+        #expect(try ChaosTrial.Plan(kind: .memory, seconds: 1).leaving(out: [.direct]).kind == .memory)
     }
 
     @Test(

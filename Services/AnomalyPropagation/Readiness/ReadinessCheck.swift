@@ -48,8 +48,9 @@ enum ReadinessCheck: String, CaseIterable, Sendable {
         case .criticalPathLatency: "99 of 100 graphs out of memory are answered within 100 ms"
         case .errorHandling: "refusals are problem documents with code and trace id, and the right status"
         case .sqlValidity: "the schema is the one this version knows, and every reading route runs its statements"
-        case .circuitBreaker: "a layer that keeps failing is left alone, the others go on, and it comes back"
-        case .auditLogging: "a refused request is in the audit log"
+        case .circuitBreaker:
+            "the circuit of a layer that keeps failing opens, the others go on, and it closes after a trial"
+        case .auditLogging: "a key that is made and revoked is in the audit log, each by its trace"
         case .prometheusMetrics: "every service shows its metrics under the promised names"
         case .distributedTracing: "a caller's trace goes on in the answer"
         case .snapshotRotation: "a snapshot is made, read back and restored in a rehearsal"
@@ -59,7 +60,8 @@ enum ReadinessCheck: String, CaseIterable, Sendable {
         case .memoryStability: "memory grows by less than 3 % under 20 s of reading"
         case .chaos: "ended connections and a lost worker change no graph"
         case .healthEndpoint: "livez, readyz and health answer, health with all its figures"
-        case .gracefulDegradation: "with all layers failing graphs are answered, say why, and health is DEGRADED"
+        case .gracefulDegradation:
+            "with all layers failing or at rest graphs are answered, say why, and health is DEGRADED"
         case .loadTest: "10 s of reading by 8 callers without an error"
         case .runbook: "every alert has a page that says what to do"
         }

@@ -51,7 +51,7 @@ extension ReadinessTrials {
     func memoryCeiling() async throws -> ReadinessFinding {
         let graph = try await self.graph()
         let path = "/v1/events/\(SystemProbe.encoded(graph.event))/changes"
-        guard var evidence = try await self.breakSomething(#"{"kind":"memory","seconds":10}"#) else {
+        guard var evidence = try await self.breakSomething(#"{"kind":"memory","seconds":10}"#, at: graph.event) else {
             return Self.refused
         }
         var served = 0
@@ -69,10 +69,12 @@ extension ReadinessTrials {
 
     func queryTimeout() async throws -> ReadinessFinding {
         let timeout = self.places.queryTimeoutMs
+        let graph = try await self.graph()
+        let path = "/v1/events/" + SystemProbe.encoded(graph.event)
         let json = #"{"kind":"slowDatabase","seconds":3,"delayMs":\#(min(10_000, 4 * timeout + 500))}"#
-        guard var evidence = try await self.breakSomething(json) else { return Self.refused }
-        let slow = try await self.probe.get("/v1/events?limit=1")
-        let back = await self.probe.until(seconds: 15) { try await self.probe.get("/v1/events?limit=1").status == 200 }
+        guard var evidence = try await self.breakSomething(json, at: graph.event) else { return Self.refused }
+        let slow = try await self.probe.get(path)
+        let back = await self.probe.until(seconds: 15) { try await self.probe.get(path).status == 200 }
         evidence["status"] = "\(slow.status)"
         evidence["answeredAfter"] = Self.milliseconds(slow.took)
         evidence["resumedAfter"] = back.map(Self.milliseconds) ?? "never"
@@ -167,56 +169,44 @@ extension ReadinessTrials {
             evidence)
     }
 
-    func circuitBreaker() async throws -> ReadinessFinding {
-        let graph = try await self.soundGraph()
-        var status: String?
-        let trial = try await self.failLayers {
-            #"{"kind":"layer","layer":"L2","seconds":\#($0)}"#
-        } promised: {
-            let layers = SystemProbe.layers(try await self.probe.graph(graph.event))
-            guard layers["L2"]?.state == "failed", !(layers["L2"]?.reason.isEmpty ?? true),
-                ["L1", "L3", "L4"].allSatisfy({ layers[$0]?.state != "failed" })
-            else { return false }
-            status = try await self.probe.call(.GET, "/health", key: "").json["status"] as? String
-            return status == "DEGRADED"
-        }
-        guard let (broken, failed) = trial else { return Self.refused }
-        var evidence = broken
-        let back = await self.probe.until(seconds: Self.patienceSeconds) { try await self.probe.someGraphIs(graph) }
-        evidence["failedAlone"] = failed.map(Self.milliseconds) ?? "never"
-        evidence["health"] = status ?? "none"
-        evidence["backAfter"] = back.map(Self.milliseconds) ?? "never"
-        return .judge(
-            failed != nil && back != nil, "the layer did not fail alone, show, or come back",
-            evidence)
-    }
-
-    /// A refusal everybody should be able to find afterwards.
+    /// Makes a key and takes it away again: both must be found as what they are, by their traces.
     func auditLogging() async throws -> ReadinessFinding {
         let exists = try await self.store.pool.query("SELECT to_regclass('audit_log') IS NOT NULL").column(Bool.self)
         guard exists == [true] else { return .fail("there is no table audit_log") }
-        let trace = Self.newTraceID()
-        let answer = try await self.probe.call(
-            .GET, "/v1/keys", key: "uc_readiness_no_such_key",
-            headers: [("traceparent", "00-\(trace)-00f067aa0ba902b7-01")])
-        let told = answer.problem?.traceId ?? trace
-        let found = await self.probe.until(seconds: 20) {
-            try await self.store.pool.query(
-                "SELECT EXISTS (SELECT 1 FROM audit_log a WHERE a::text LIKE '%' || $1 || '%')", [.text(told)]
-            ).column(Bool.self) == [true]
+        let made = try await self.probe.call(
+            .POST, "/v1/keys",
+            json: #"{"caller":"readiness-\#(UUID().uuidString.prefix(8))","scopes":["read"],"expiresInDays":1}"#)
+        guard made.status == 201, let id = made.json["id"] as? String else {
+            return .fail("no key could be made: \(made.status) \(made.text)")
         }
-        if let found {
-            return .pass(["status": "\(answer.status)", "traceId": told, "foundAfter": Self.milliseconds(found)])
+        let revoked = try await self.probe.call(.DELETE, "/v1/keys/\(id)")
+        var evidence: [String: String] = [:]
+        var missing: [String] = []
+        for (what, answer) in [("POST /v1/keys", made), ("DELETE /v1/keys/{id}", revoked)] {
+            let trace = answer.traceID ?? "none"
+            let found = await self.probe.until(seconds: 20) {
+                try await self.store.pool.query(
+                    """
+                    SELECT EXISTS (SELECT 1 FROM audit_log WHERE trace_id = $1 AND action = $2 AND status = $3
+                        AND at > now() - interval '1 day')
+                    """, [.text(trace), .text(what), .int32(Int32(answer.status))]
+                ).column(Bool.self) == [true]
+            }
+            evidence[what] = "\(answer.status), trace \(trace), found after \(found.map(Self.milliseconds) ?? "never")"
+            if found == nil { missing.append(what) }
         }
-        // Refusals of strangers are counted together; what an administrator does is one row each.
-        let rows = try await self.store.pool.query("SELECT count(*) FROM audit_log").column(Int.self).first ?? 0
-        return .judge(
-            rows > 0, "nothing is in the audit log",
-            ["status": "\(answer.status)", "rows": "\(rows)", "note": "the refusal itself was only counted"])
+        return .judge(missing.isEmpty, "not in the audit log: \(missing.joined(separator: ", "))", evidence)
     }
 
     static func newTraceID() -> String {
         (0..<16).map { _ in String(UInt8.random(in: 17...255), radix: 16) }.joined()
+    }
+}
+
+extension SystemProbe.Answer {
+    /// By what the answer itself says.
+    var traceID: String? {
+        self.header("traceparent").flatMap { $0.split(separator: "-").dropFirst().first.map(String.init) }
     }
 }
 

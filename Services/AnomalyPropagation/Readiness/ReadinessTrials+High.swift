@@ -109,7 +109,9 @@ extension ReadinessTrials {
         let graph = try await self.soundGraph()
         var evidence: [String: String] = [:]
         for kind in ["connectionLoss", "workerKill"] {
-            guard let trial = try await self.breakSomething(#"{"kind":"\#(kind)"}"#) else { return Self.refused }
+            guard let trial = try await self.breakSomething(#"{"kind":"\#(kind)"}"#, at: graph.event) else {
+                return Self.refused
+            }
             let back = await self.probe.until(seconds: Self.patienceSeconds) {
                 let isRead = try await self.probe.get("/v1/events?limit=1").status == 200
                 return try await self.probe.someGraphIs(graph) && isRead

@@ -20,32 +20,6 @@ extension ReadinessTrials {
             evidence)
     }
 
-    func gracefulDegradation() async throws -> ReadinessFinding {
-        let graph = try await self.soundGraph()
-        var (health, isReady): (String?, Int) = (nil, 0)
-        // In one go: the trial may be over before a busy machine gets to the next question.
-        let trial = try await self.failLayers {
-            #"{"kind":"allLayers","seconds":\#($0)}"#
-        } promised: {
-            let answer = try await self.probe.graph(graph.event)
-            let layers = SystemProbe.layers(answer)
-            guard answer.status == 200, answer.json["complete"] as? Bool == false, layers.count == 4,
-                layers.values.allSatisfy({ $0.state == "failed" && !$0.reason.isEmpty })
-            else { return false }
-            health = try await self.probe.call(.GET, "/health", key: "").json["status"] as? String
-            isReady = try await self.probe.call(.GET, "/readyz", key: "").status
-            return health == "DEGRADED" && isReady == 200
-        }
-        guard let (broken, said) = trial else { return Self.refused }
-        var evidence = broken
-        let back = await self.probe.until(seconds: Self.patienceSeconds) { try await self.probe.someGraphIs(graph) }
-        evidence["saidWhyAfter"] = said.map(Self.milliseconds) ?? "never"
-        evidence["health"] = health ?? "not asked"
-        evidence["ready"] = "\(isReady)"
-        evidence["backAfter"] = back.map(Self.milliseconds) ?? "never"
-        return .judge(said != nil && back != nil, "graphs did not say why, or health is not DEGRADED", evidence)
-    }
-
     func loadTest() async throws -> ReadinessFinding {
         let graph = try await self.soundGraph()
         let read = try await self.read(graph.event, callers: 8, for: .seconds(10))

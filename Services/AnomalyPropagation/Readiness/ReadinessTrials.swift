@@ -5,8 +5,8 @@ import NIOHTTP1
 /// Performs each check against the running system, one after the other, and says what was seen.
 struct ReadinessTrials: Sendable {
     struct Places: Sendable {
-        /// `/metrics` of the services by name.
-        var metrics: [String: String] = [:]
+        /// `/metrics` of the services by name, one for each replica.
+        var metrics: [String: [String]] = [:]
         /// The graph-builder executable; nil: snapshots are looked up in the table only.
         var graphBuilder: String?
         var runbooks = "docs/runbooks"
@@ -53,39 +53,54 @@ struct ReadinessTrials: Sendable {
         }
     }
 
-    /// Asks for a trial that breaks something.
+    /// Asks for a trial that breaks something of the replica that owns an event: what is looked at comes from there.
     /// - Returns: nil when the installation refuses trials.
-    func breakSomething(_ json: String) async throws -> [String: String]? {
-        // Two gigabytes of pages are not filled at once where a neighbour has the processors.
-        let answer = try await self.probe.call(.POST, "/v1/chaos", json: json, timeoutSeconds: 120)
-        if answer.status == 403 { return nil }
-        // It goes on all the same; what counts is what is seen then.
-        if answer.status == 504 { return ["trial": json, "done": "not said in time"] }
-        guard answer.status == 200 else {
-            throw ReadinessTrouble("POST /v1/chaos answered \(answer.status): \(answer.text)")
+    func breakSomething(_ json: String, at event: String) async throws -> [String: String]? {
+        let path = "/v1/chaos?eventId=" + SystemProbe.encoded(event)
+        for _ in 0..<Self.chaosAttempts {
+            // Two gigabytes of pages are not filled at once where a neighbour has the processors.
+            let answer = try await self.probe.call(.POST, path, json: json, timeoutSeconds: 120)
+            if answer.status == 403 { return nil }
+            // It goes on all the same; what counts is what is seen then.
+            if answer.status == 504 { return ["trial": json, "done": "not said in time"] }
+            // The event has another owner by now, or many trials are still looked at.
+            if answer.status == 503 {
+                try await Task.sleep(for: .seconds(2))
+                continue
+            }
+            guard answer.status == 200 else {
+                throw ReadinessTrouble("POST /v1/chaos answered \(answer.status): \(answer.text)")
+            }
+            return [
+                "trial": json, "expected": answer.json["expectation"] as? String ?? "",
+                "done": answer.json["done"] as? String ?? "", "replica": answer.json["replica"] as? String ?? "",
+            ]
         }
-        return [
-            "trial": json, "expected": answer.json["expectation"] as? String ?? "",
-            "done": answer.json["done"] as? String ?? "",
-        ]
+        throw ReadinessTrouble("POST /v1/chaos was answered 503 \(Self.chaosAttempts) times")
     }
+
+    private static let chaosAttempts = 30
 
     static let refused = ReadinessFinding.pending(
         "this installation refuses trials that break something (CHAOS_ENABLED); evidence of the same version from staging counts"
     )
 
+    /// What all replicas that are known show, together: values of one name are added up.
     func metrics(_ service: String) async throws -> MetricsText {
-        guard let url = self.places.metrics[service] else {
+        guard let urls = self.places.metrics[service], !urls.isEmpty else {
             throw ReadinessTrouble("where \(service) shows its metrics is not known: --metrics \(service)=URL")
         }
-        let answer = try await self.probe.call(.GET, url, key: "")
-        guard answer.status == 200 else { throw ReadinessTrouble("\(url) answered \(answer.status)") }
-        return MetricsText(answer.body)
+        var text = Data()
+        for url in urls {
+            let answer = try await self.probe.call(.GET, url, key: "")
+            guard answer.status == 200 else { throw ReadinessTrouble("\(url) answered \(answer.status)") }
+            text += answer.body + Data("\n".utf8)
+        }
+        return MetricsText(text)
     }
 
     static func milliseconds(_ duration: Duration) -> String { "\(Int(duration / .milliseconds(1))) ms" }
 
-    /// A graph to look at, or why there is none.
     /// How long the system may take to build everything anew behind a trial: seconds of evaluation, and more of them where a
     /// neighbour has the processors, besides the 30 s for which a circuit stays open.
     static let patienceSeconds = 180.0
@@ -128,17 +143,18 @@ struct ReadinessTrials: Sendable {
     /// caches of evaluation, nothing may be built within the first, short ones.
     /// - Returns: evidence, and after how long it was seen; nil when the installation refuses trials.
     func failLayers(
-        _ trial: (_ seconds: Int) -> String, promised: () async throws -> Bool
+        of event: String, _ trial: (_ seconds: Int) -> String, promised: () async throws -> Bool
     ) async throws -> (evidence: [String: String], seenAfter: Duration?)? {
         var evidence: [String: String] = [:]
         for seconds in [6, 20, 120] {
-            guard let broken = try await self.breakSomething(trial(seconds)) else { return nil }
+            guard let broken = try await self.breakSomething(trial(seconds), at: event) else { return nil }
             evidence = broken
             if let seen = await self.probe.until(seconds: Double(seconds) + 4, promised) { return (evidence, seen) }
         }
         return (evidence, nil)
     }
 
+    /// A graph to look at.
     func graph() async throws -> (event: String, id: String) {
         guard let graph = try await self.probe.someGraph() else {
             throw ReadinessTrouble("there is no event with a graph to look at: send observations first")

@@ -46,8 +46,14 @@ final class ChaosControl: Sendable {
     }
 
     /// Carries a trial out, and looks at what comes of it until all is as before.
+    /// - Parameter event: whose owner is meant; nil: whoever is asked.
     /// - Returns: the trial as it stands now; ``book`` has its result later.
-    func begin(_ plan: ChaosTrial.Plan) async throws -> ChaosBook.Entry {
+    /// - Throws: 503 when another replica owns the event by now.
+    func begin(_ plan: ChaosTrial.Plan, at event: String? = nil) async throws -> ChaosBook.Entry {
+        if let event, !self.keeper.isTrusted(Shard(event: event)) {
+            throw Problem(.unavailable, detail: "another replica owns this event at the moment", retryAfter: 1)
+        }
+        let plan = try plan.leaving(out: self.layers.standing.resting)
         try self.book.requireRoom()
         let before = try await self.watch.standing()
         let graphs = self.watch.graphCount

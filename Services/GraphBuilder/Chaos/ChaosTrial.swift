@@ -50,6 +50,20 @@ struct ChaosTrial: Decodable, Sendable, Hashable {
 }
 
 extension ChaosTrial.Plan {
+    /// The same without layers that rest by choice: what is not computed cannot fail.
+    /// - Throws: 400 when no layer is left.
+    func leaving(out resting: Set<Layer>) throws(Problem) -> Self {
+        guard self.kind == .layer || self.kind == .allLayers else { return self }
+        var plan = self
+        plan.layers.removeAll { resting.contains($0) }
+        guard !plan.layers.isEmpty else {
+            let names = self.layers.map(\.code).joined(separator: ", ")
+            throw Problem(
+                .invalidRequest, detail: "nothing of \(names) is computed (LAYERS_OFF, L4_MODE), so it cannot fail")
+        }
+        return plan
+    }
+
     var expectation: String {
         switch self.kind {
         case .layer, .allLayers:

@@ -6,7 +6,7 @@ import Synchronization
 /// The ``LayerMachine`` of this replica, with a clock and metrics.
 final class LayerControl: Sendable {
     private let machine: Mutex<LayerMachine>
-    private let gauges: [Layer: [CircuitBreaker.State: Meter]]
+    private let metrics: [Layer: CircuitMetrics]
     /// Time since some moment before.
     private let clock: @Sendable () -> Duration
 
@@ -17,8 +17,8 @@ final class LayerControl: Sendable {
         let start = ContinuousClock.now
         self.clock = clock ?? { ContinuousClock.now - start }
         self.machine = Mutex(LayerMachine(rule: rule))
-        self.gauges = Dictionary(
-            uniqueKeysWithValues: Layer.allCases.map { ($0, CircuitMetrics.gauges($0.code, factory)) })
+        self.metrics = Dictionary(
+            uniqueKeysWithValues: Layer.allCases.map { ($0, CircuitMetrics($0.code, factory: factory)) })
         self.note()
     }
 
@@ -47,6 +47,8 @@ final class LayerControl: Sendable {
     /// Runs one evaluation under what layers may do now, and learns from its outcome.
     func evaluating(_ body: (LayerMachine.Plan) -> [LayerReport]) {
         let plan = self.machine.withLock { $0.begin(now: self.now) }
+        // A circuit is half open for as long as this takes.
+        self.note()
         let reports = body(plan)
         _ = self.machine.withLock { $0.finish(plan, outcome: reports, now: self.now) }
         self.note()
@@ -57,6 +59,6 @@ final class LayerControl: Sendable {
         let states = self.machine.withLock { machine in
             Layer.allCases.map { ($0, machine.breaker($0).state(now: now)) }
         }
-        for (layer, state) in states { if let gauges = self.gauges[layer] { CircuitMetrics.set(gauges, state) } }
+        for (layer, state) in states { self.metrics[layer]?.note(state) }
     }
 }

@@ -6,7 +6,7 @@ import Synchronization
 public final class Circuit: Sendable {
     public let name: String
     private let breaker: Mutex<CircuitBreaker>
-    private let gauges: [CircuitBreaker.State: Meter]
+    private let metrics: CircuitMetrics
     private let failures: Counter
     private let opened: Counter
     private let start = ContinuousClock.now
@@ -17,7 +17,7 @@ public final class Circuit: Sendable {
     ) {
         self.name = name
         self.breaker = Mutex(CircuitBreaker(rule: rule))
-        self.gauges = CircuitMetrics.gauges(name, factory)
+        self.metrics = CircuitMetrics(name, factory: factory)
         self.failures = Counter(
             label: "correlation_engine_circuit_failures_total", dimensions: [("circuit", name)], factory: factory)
         self.opened = Counter(
@@ -72,24 +72,37 @@ public final class Circuit: Sendable {
         self.note(state)
     }
 
-    private func note(_ state: CircuitBreaker.State) { CircuitMetrics.set(self.gauges, state) }
+    private func note(_ state: CircuitBreaker.State) { self.metrics.note(state) }
 }
 
-/// `correlation_engine_circuit_state{circuit="L3",state="open"} 1`: one series per state, so that a sum over time is a share.
-public enum CircuitMetrics {
-    public static func gauges(_ circuit: String, _ factory: any MetricsFactory) -> [CircuitBreaker.State: Meter] {
-        Dictionary(
-            uniqueKeysWithValues: CircuitBreaker.State.allCases.map { state in
-                (
-                    state,
-                    Meter(
-                        label: "correlation_engine_circuit_state",
-                        dimensions: [("circuit", circuit), ("state", state.rawValue)], factory: factory)
-                )
-            })
+/// `correlation_engine_circuit_state{circuit="L3",state="open"} 1`: one series per state, so that a sum over time is a share. And
+/// `correlation_engine_circuit_changes_total`: how often each state was entered, for who looks too seldom to see a short one.
+public final class CircuitMetrics: Sendable {
+    private let gauges: [CircuitBreaker.State: Meter]
+    private let changes: [CircuitBreaker.State: Counter]
+    private let last = Mutex<CircuitBreaker.State?>(nil)
+
+    public init(_ circuit: String, factory: any MetricsFactory) {
+        func each<Metric>(_ make: ([(String, String)]) -> Metric) -> [CircuitBreaker.State: Metric] {
+            Dictionary(
+                uniqueKeysWithValues: CircuitBreaker.State.allCases.map {
+                    ($0, make([("circuit", circuit), ("state", $0.rawValue)]))
+                })
+        }
+        self.gauges = each { Meter(label: "correlation_engine_circuit_state", dimensions: $0, factory: factory) }
+        self.changes = each {
+            Counter(label: "correlation_engine_circuit_changes_total", dimensions: $0, factory: factory)
+        }
     }
 
-    public static func set(_ gauges: [CircuitBreaker.State: Meter], _ state: CircuitBreaker.State) {
-        for (name, gauge) in gauges { gauge.set(name == state ? 1 : 0) }
+    /// The first state is where counting begins, no change.
+    public func note(_ state: CircuitBreaker.State) {
+        let before = self.last.withLock { last in
+            defer { last = state }
+            return last
+        }
+        guard before != state else { return }
+        for (name, gauge) in self.gauges { gauge.set(name == state ? 1 : 0) }
+        if before != nil { self.changes[state]?.increment() }
     }
 }

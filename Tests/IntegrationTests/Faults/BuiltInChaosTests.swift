@@ -180,14 +180,47 @@ extension ProcessTests {
             }
             #expect(try await faults.layers()["L2"]?.state == "standby")
             // Without a signal: the file is looked at every two seconds.
-            try faults.configure(
-                ["USE_WORKER_THREADS": "false", "ENABLE_SIMD": "false", "MAX_GRAPHS_PER_SECOND": "5"], bySignal: false)
+            let (threads, vectors) = ("correlation_engine_worker_threads", "correlation_engine_simd_enabled")
+            try faults.configure(["USE_WORKER_THREADS": "false", "ENABLE_SIMD": "false"], bySignal: false)
             try await faults.stack.eventually("all layers are back, and come to the same graph", seconds: 30) {
                 let graph = try await faults.graph()
                 if graph.id != whole.id { throw RunningProgram.Failure(description: "\(graph) \(whole)") }
                 return true
             }
+            // What an evaluation did use, not what was asked for.
+            let used = (try await faults.metric(threads), try await faults.metric(vectors))
+            #expect(used == (1, 0))
             try faults.configure([:])
+            let cores = Double(ProcessInfo.processInfo.activeProcessorCount)
+            try await faults.stack.eventually("threads and instructions are used again", seconds: 30) {
+                let used = (try await faults.metric(threads), try await faults.metric(vectors))
+                return used == (min(64, cores), 1)
+            }
+        }
+
+        @Test("a limit of graphs a second is kept to from the moment it is read, and gone with the next reading")
+        func pace() async throws {
+            let faults = try await FaultStack.shared()
+            let whole = try await faults.graph()
+            // Each event's graph is to be made anew without L2: six graphs, one at once and one a second.
+            let began = ContinuousClock.now
+            try faults.configure(["MAX_GRAPHS_PER_SECOND": "1", "LAYERS_OFF": "L2"])
+            func rest(_ isResting: Bool) async throws {
+                let events = Set(ObservationPlan.nodes.map(\.event))
+                try await faults.stack.eventually("graphs of all events are made anew", seconds: 60) {
+                    for event in events where try await (faults.layers(event)["L2"]?.state == "standby") != isResting {
+                        return false
+                    }
+                    return true
+                }
+            }
+            try await rest(true)
+            #expect(began.duration(to: .now) >= .seconds(2), "\(began.duration(to: .now))")
+            try faults.configure([:])
+            try await rest(false)
+            try await faults.stack.eventually("the graph is as before", seconds: 30) {
+                try await faults.graph().id == whole.id
+            }
         }
 
         @Test("limits of the gateway change by reading its configuration again, in both directions")

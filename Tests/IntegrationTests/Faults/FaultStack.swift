@@ -8,6 +8,7 @@ import TestSupport
 struct FaultStack: Sendable {
     let stack: Stack
     let plan: ObservationPlan
+    private let graphBuilders: [String]
     private let file: String
     private let gatewayFile: String
 
@@ -20,7 +21,10 @@ struct FaultStack: Sendable {
     /// One client on a shared machine must be able to reach these limits.
     static let usualOfGateway = ["RATE_LIMITER_TOKENS": "300", "RATE_LIMITER_REFILL_RATE": "40"]
 
-    private static func start() async throws -> FaultStack {
+    /// - Parameter changes: settings of all programs.
+    static func start(
+        graphBuilders: [String] = ["graph-builder"], database: String = "faults", changes: [String: String] = [:]
+    ) async throws -> FaultStack {
         let folder = NSTemporaryDirectory() + "faults-\(UUID().uuidString)"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         let file = folder + "/graph-builder.yaml"
@@ -28,13 +32,13 @@ struct FaultStack: Sendable {
         let gatewayFile = folder + "/gateway.yaml"
         try Self.text(Self.usualOfGateway).write(toFile: gatewayFile, atomically: true, encoding: .utf8)
         var options = Stack.Options()
-        options.database = "faults"
-        options.settings = [
-            "UNDERCURRENT_PROFILE": "staging", "CHAOS_ENABLED": "true", "LEASE_SECONDS": "2",
-        ]
-        options.settingsOf = [
-            "graph-builder": ["CONFIG_FILE": file], "gateway": ["CONFIG_FILE": gatewayFile],
-        ]
+        options.database = database
+        options.programs = graphBuilders + ["anomaly-propagation", "gateway"]
+        options.settings = ["UNDERCURRENT_PROFILE": "staging", "CHAOS_ENABLED": "true"]
+        options.settingsOf = ["gateway": ["CONFIG_FILE": gatewayFile]]
+        for name in graphBuilders {
+            options.settingsOf[name] = ["CONFIG_FILE": file, "LEASE_SECONDS": "2"].merging(changes) { $1 }
+        }
         options.withoutSettings = ["QUERY_TIMEOUT_MS"]
         let stack = try await Stack.start(TestCluster.start(), options)
         let plan = ObservationPlan(batches: 60)
@@ -43,10 +47,11 @@ struct FaultStack: Sendable {
             guard reply.status < 300 else { throw RunningProgram.Failure(description: reply.text) }
         }
         try await Delivery(plan, to: stack, .init(window: 8)).send()
-        let faults = FaultStack(stack: stack, plan: plan, file: file, gatewayFile: gatewayFile)
+        let faults = FaultStack(
+            stack: stack, plan: plan, graphBuilders: graphBuilders, file: file, gatewayFile: gatewayFile)
         _ = try await Evidence(stack: stack, plan: plan).settled(seconds: 120)
         let layers = try await faults.layers()
-        guard layers.count == 4, layers.values.allSatisfy({ $0.state == "ok" }) else {
+        guard layers.count == 4, layers.values.allSatisfy({ $0.state == "ok" || changes["L4_MODE"] != nil }) else {
             throw RunningProgram.Failure(description: "not all layers are there: \(layers)")
         }
         return faults
@@ -59,7 +64,8 @@ struct FaultStack: Sendable {
     /// Puts values into the file and has it read again.
     func configure(_ changes: [String: String], bySignal: Bool = true) throws {
         try Self.text(Self.usual.merging(changes) { $1 }).write(toFile: self.file, atomically: true, encoding: .utf8)
-        if bySignal { kill(try self.stack.program("graph-builder").process, SIGHUP) }
+        guard bySignal else { return }
+        for name in self.graphBuilders { kill(try self.stack.program(name).process, SIGHUP) }
     }
 
     /// The same for the gateway's file.
@@ -69,10 +75,11 @@ struct FaultStack: Sendable {
         kill(try self.stack.program("gateway").process, SIGHUP)
     }
 
+    /// - Parameter event: whose owner is meant.
     /// - Returns: the answer to `POST /v1/chaos`.
-    func chaos(_ json: String, scopes: String = "admin") async throws -> Reply {
+    func chaos(_ json: String, at event: String? = nil, scopes: String = "admin") async throws -> Reply {
         try await self.stack.call(
-            "POST", "/v1/chaos", key: try await self.stack.key(scopes: scopes),
+            "POST", "/v1/chaos" + (event.map { "?eventId=\($0)" } ?? ""), key: try await self.stack.key(scopes: scopes),
             headers: [("Content-Type", "application/json")], body: Data(json.utf8))
     }
 

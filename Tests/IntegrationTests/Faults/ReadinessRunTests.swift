@@ -1,4 +1,5 @@
 import Foundation
+import Model
 import Postgres
 import Testing
 
@@ -29,7 +30,8 @@ extension ProcessTests {
             "circuit_breaker", "audit_logging", "prometheus_metrics", "distributed_tracing", "snapshot_rotation",
             "worker_threads",
             "simd",
-            "anomaly_candidates", "chaos", "health_endpoint", "graceful_degradation",
+            "anomaly_candidates", "chaos", "health_endpoint", "graceful_degradation", "memory_stability", "load_test",
+            "runbook",
         ]
 
         @Test(
@@ -43,6 +45,30 @@ extension ProcessTests {
             try faults.configure([
                 "QUERY_TIMEOUT_MS": "50", "MEMORY_CEILING_BYTES": "\(max(64 << 20, resident + (128 << 20)))",
             ])
+            let (code, output) = try await Self.perform(Self.expected, on: stack)
+            try faults.configure([:])
+            let report = try await stack.get("/v1/readiness").json(Report.self)
+            let byName = Dictionary(report.items.map { ($0.check, $0) }, uniquingKeysWith: { first, _ in first })
+            for name in Self.expected.sorted() {
+                let item = byName[name]
+                let isSeen = item.map(Self.passed) ?? false
+                #expect(isSeen && item?.evidence.isEmpty == false, "\(name): \(String(describing: item))")
+            }
+            #expect(code == (report.summary.blockers > 0 ? 1 : 0), "\(code) \(output.suffix(3_000))")
+            #expect(
+                report.summary.total == 20 && output.contains("blockers"), "\(output.suffix(3_000))")
+        }
+
+        /// Limits are put back behind the checks, which is another configuration: what passed counts as WARN then, and says so.
+        private static func passed(_ item: Report.Item) -> Bool {
+            item.status == "PASS" || item.note == "it is about another configuration"
+        }
+
+        /// Runs some checks by the command.
+        /// - Returns: its exit code and what it printed.
+        static func perform(
+            _ checks: Set<String>, on stack: Stack, _ more: [String] = []
+        ) async throws -> (code: CInt, output: String) {
             let key = try await stack.key(scopes: "ingest,read,configure,admin")
             let services = stack.ports.map {
                 #""\#($0.key)": {"port": \#($0.value.http), "metricsPort": \#($0.value.metrics)}"#
@@ -51,27 +77,84 @@ extension ProcessTests {
             try
                 #"{"url": "\#(stack.url)", "caFile": "\#(stack.caFile)", "apiKey": "\#(key)", "services": {\#(services.joined(separator: ","))}}"#
                 .write(toFile: connection, atomically: true, encoding: .utf8)
-            let arguments = Self.expected.sorted().flatMap { ["--only", $0] }
+            let root = ModuleDependencyTests.root.path
+            let arguments =
+                ["--runbooks", root + "/docs/runbooks", "--monitoring", root + "/monitoring"] + more
+                + checks.sorted().flatMap { ["--only", $0] }
             let program = try RunningProgram(
                 "anomaly-propagation", ["readiness", "run", "--connection", connection] + arguments,
                 settings: stack.settings(
                     "anomaly-propagation",
-                    [
-                        "SNAPSHOT_DIR": stack.folder + "/snapshots", "QUERY_TIMEOUT_MS": "50",
-                    ]), log: stack.folder + "/readiness.log")
-            let code = try await program.waitForExit(seconds: 420)
-            try faults.configure([:])
-            let report = try await stack.get("/v1/readiness").json(Report.self)
-            let byName = Dictionary(report.items.map { ($0.check, $0) }, uniquingKeysWith: { first, _ in first })
-            for name in Self.expected.sorted() {
-                let item = byName[name]
-                // The limit was put back, which is another configuration: what passed then counts as WARN now, and says so.
-                let isSeen = item?.status == "PASS" || item?.note == "it is about another configuration"
-                #expect(isSeen && item?.evidence.isEmpty == false, "\(name): \(String(describing: item))")
+                    ["SNAPSHOT_DIR": stack.folder + "/snapshots", "QUERY_TIMEOUT_MS": "50"]),
+                log: stack.folder + "/readiness.log")
+            return (try await program.waitForExit(seconds: 540), program.output)
+        }
+
+        @Test(
+            "with two graph-builders and a layer at rest trials reach the owner of what is looked at",
+            .timeLimit(.minutes(9)),
+            .enabled(if: ChaosSettings.isInFull, "takes minutes: make test-faults"))
+        func replicas() async throws {
+            let replicas = ["graph-builder", "graph-builder-2"]
+            let faults = try await FaultStack.start(
+                graphBuilders: replicas, database: "twofold", changes: ["L4_MODE": "standby"])
+            do {
+                try await Self.trialsReachOwners(faults)
+                let metrics = replicas.flatMap { name in
+                    ["--metrics", "graph-builder=http://127.0.0.1:\(faults.stack.ports[name]?.metrics ?? 0)/metrics"]
+                }
+                try faults.configure(["QUERY_TIMEOUT_MS": "50"])
+                let checks: Set<String> = ["circuit_breaker", "graceful_degradation", "query_timeout", "chaos"]
+                let (_, output) = try await Self.perform(checks, on: faults.stack, metrics)
+                let report = try await faults.stack.get("/v1/readiness").json(Report.self)
+                for item in report.items where checks.contains(item.check) {
+                    #expect(Self.passed(item), "\(item) \(output.suffix(2_000))")
+                }
+                let degraded = report.items.first { $0.check == "graceful_degradation" }?.evidence
+                #expect(degraded?["resting"] == "L4: L4_MODE is standby", "\(String(describing: degraded))")
+            } catch {
+                try? await faults.stack.stop(keepsLogs: true)
+                throw error
             }
-            #expect(code == (report.summary.blockers > 0 ? 1 : 0), "\(code) \(program.output.suffix(3_000))")
-            #expect(
-                report.summary.total == 20 && program.output.contains("blockers"), "\(program.output.suffix(3_000))")
+            try await faults.stack.stop()
+        }
+
+        private static func trialsReachOwners(_ faults: FaultStack) async throws {
+            struct Trial: Decodable {
+                var id: String
+                var replica: String
+            }
+            struct Page: Decodable { var items: [Trial] }
+            let stack = faults.stack
+            let evidence = Evidence(stack: stack, plan: faults.plan)
+            try await stack.eventually("both replicas hold shards", seconds: 40) {
+                try await evidence.shardsByOwner().values.filter { $0 >= 20 }.count == 2
+            }
+            var asked: Set<String> = []
+            for event in Set(ObservationPlan.nodes.map(\.event)).sorted() {
+                let path = "/v1/chaos?eventId=\(event)"
+                var trial: Trial?
+                // The gateway's map of shards may be a second old.
+                try await stack.eventually("the trial of \(event) is taken", seconds: 20) {
+                    let reply = try await faults.chaos(#"{"kind":"layer","layer":"L2","seconds":1}"#, at: event)
+                    trial = try reply.json(Trial.self)
+                    return reply.status == 200
+                }
+                let owner = try await evidence.connected { connection in
+                    try await connection.query(
+                        "SELECT owner_address FROM shard_leases WHERE shard = $1",
+                        [.int32(Int32(Shard(event: event).rawValue))]
+                    ).column(String.self).first
+                }
+                #expect(trial?.replica == owner, "\(event)")
+                let page = try await stack.call("GET", path, key: try await stack.key(scopes: "admin")).json(Page.self)
+                #expect(page.items.contains { $0.id == trial?.id }, "\(event)")
+                asked.insert(trial?.replica ?? "")
+            }
+            #expect(asked.count == 2, "events of both replicas were tried: \(asked)")
+            // Nothing of a layer at rest can fail.
+            let resting = try await faults.chaos(#"{"kind":"layer","layer":"L4"}"#, at: "fast-one")
+            #expect(resting.status == 400 && resting.text.contains("L4_MODE"), "\(resting.text)")
         }
 
         @Test(
