@@ -106,6 +106,13 @@ extension ProcessTests {
             }
             try await self.survive(pause: .zero, server: server, prepare: useSmallDisk) { stack, _, delivery in
                 try await stack.eventually("the disk is full") { delivery.tally.refusals[503, default: 0] > 8 }
+                // What can be read is read, and what is refused is not kept.
+                let before = try await Self.resident(stack)
+                let whole = try await stack.get("/v1/events?limit=1")
+                #expect(whole.status == 200, "\(whole.text)")
+                try await stack.eventually("more is refused") { delivery.tally.refusals[503, default: 0] > 24 }
+                let grown = try await Self.resident(stack) - before
+                #expect(grown < Self.growthLimit, "\(grown) bytes more")
                 let log = try String(contentsOfFile: server.folder + "/log", encoding: .utf8)
                 #expect(log.contains("No space left on device"))
                 try ChildProgram.run(["/bin/mount", "-o", "remount,size=256m", small])
@@ -117,26 +124,47 @@ extension ProcessTests {
             try await ChaosRun.withStack(Self.plan) { stack in
                 let process = try stack.program("graph-builder").process
                 let evidence = Evidence(stack: stack, plan: Self.plan)
-                try await Delivery(Self.plan, batches: [0], to: stack).send()
+                try await Delivery(Self.plan, batches: Array(0..<40), to: stack, .init(window: 8)).send()
+                let path = "/v1/correlation-graph?eventId=fast-one"
+                try await stack.eventually("there is a graph in memory", seconds: 60) {
+                    try await stack.get(path).header("x-undercurrent-source") == "warm"
+                }
                 var crowd: [PostgresConnection] = []
                 do {
                     try await Self.fill(stack, evidence, &crowd)
-                    for batch in 1...2 {
+                    let before = try await Self.resident(stack)
+                    try await stack.eventually("the graph is served and says that it is stale", seconds: 30) {
+                        let reply = try await stack.get(path)
+                        return reply.status == 200 && reply.text.contains(#""state":"stale""#)
+                    }
+                    for batch in 40...42 {
                         let reply = try await stack.observe(body: Self.plan.body(batch))
                         #expect(reply.status == 503, "\(reply.status) \(reply.text)")
                         #expect(reply.problem?.retryAfter != nil && reply.header("retry-after") != nil)
                     }
+                    let grown = try await Self.resident(stack) - before
+                    #expect(grown < Self.growthLimit, "\(grown) bytes more")
                 } catch {
                     for connection in crowd { await connection.close() }
                     throw error
                 }
                 for connection in crowd { await connection.close() }
-                let rest = Delivery(Self.plan, batches: Array(1..<10), to: stack, .init(patience: .seconds(20)))
+                let rest = Delivery(Self.plan, batches: Array(40..<50), to: stack, .init(patience: .seconds(20)))
                 try await rest.send()
                 #expect(rest.tally.violations.isEmpty, "\(rest.tally.violations.prefix(5))")
                 #expect(try stack.program("graph-builder").process == process)
                 #expect(try stack.program("graph-builder").exitCode() == nil)
             }
+        }
+
+        /// What graph-builder may grow by while it can do nothing: less than what is refused meanwhile would take.
+        private static let growthLimit = 48.0 * 1_048_576
+
+        private static func resident(_ stack: Stack) async throws -> Double {
+            let port = stack.ports["graph-builder"]?.metrics ?? 0
+            let text = try await stack.call("GET", "http://127.0.0.1:\(port)/metrics", key: nil).text
+            let line = text.split(separator: "\n").first { $0.hasPrefix("process_resident_memory_bytes ") }
+            return line.flatMap { $0.split(separator: " ").last }.flatMap { Double($0) } ?? 0
         }
 
         /// Takes every place there is, also those graph-builder has.

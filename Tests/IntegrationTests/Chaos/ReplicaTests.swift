@@ -2,6 +2,7 @@ import Foundation
 import Glibc
 import Model
 import Postgres
+import Synchronization
 import TestSupport
 import Testing
 
@@ -14,37 +15,48 @@ extension ProcessTests {
         private static let replicas = ["graph-builder", "graph-builder-2"]
 
         @Test(
-            "a replica joins and leaves during ingest: every bucket is evaluated once and readers by revision miss none"
+            "two replicas join and leave during ingest: every bucket is evaluated once, readers by revision miss none, graphs are answered all the time"
         )
         func joiningAndLeaving() async throws {
             let plan = ObservationPlan(batches: 60 + 50 * ChaosSettings.joins, latenessMs: Self.latenessMs)
             let expected = try await ChaosRun.undisturbed(plan)
-            try await ChaosRun.withStack(plan, replicas: Self.replicas, started: 1) { stack in
+            let guests = ["graph-builder-2", "graph-builder-3"]
+            try await ChaosRun.withStack(plan, replicas: ["graph-builder"] + guests, started: 1) { stack in
                 let evidence = Evidence(stack: stack, plan: plan)
                 try await evidence.watchWriters()
                 let reader = RevisionReader(evidence)
                 async let following: Void = reader.follow()
+                let graphs = GraphReader(stack: stack)
+                async let reading: Void = graphs.read()
                 let delivery = Delivery(
                     plan, to: stack, .init(window: Self.window, pause: .milliseconds(600), lasts: true))
                 async let sent: Void = delivery.send()
                 for round in 0..<ChaosSettings.joins {
-                    try stack.startService("graph-builder-2")
-                    try await stack.waitUntilReady("graph-builder-2")
+                    for guest in guests { try stack.startService(guest) }
+                    for guest in guests { try await stack.waitUntilReady(guest) }
                     try await Task.sleep(for: .seconds(3))
-                    let second = try stack.program("graph-builder-2")
-                    // Every other time it leaves without a word.
-                    second.signal(round % 2 == 0 ? SIGTERM : SIGKILL)
-                    _ = try await second.waitForExit(seconds: 30)
+                    for (index, guest) in guests.enumerated() {
+                        // Every other time one leaves without a word.
+                        try stack.program(guest).signal((round + index) % 2 == 0 ? SIGTERM : SIGKILL)
+                    }
+                    for guest in guests { _ = try await stack.program(guest).waitForExit(seconds: 30) }
                     try await Task.sleep(for: .seconds(1))
                 }
                 #expect(delivery.finish(), "everything was sent before it was over")
                 try await sent
+                graphs.stop()
+                await reading
                 try await evidence.expectAsUndisturbed(expected, delivery)
                 await reader.stop()
                 try await following
                 let missed = try await reader.missed()
                 #expect(missed.isEmpty, "\(missed.count) rows, \(missed.sorted().prefix(3))")
-                #expect(try await evidence.writerCount() == 2)
+                #expect(try await evidence.writerCount() == 3)
+                let seen = graphs.counts
+                print("graphs while replicas came and went: \(seen.words)")
+                #expect(seen.answered > 50, "\(seen.words)")
+                // A replica that was killed may take a question with it; the next one goes elsewhere.
+                #expect(seen.failed * 20 <= seen.answered, "\(seen.words)")
             }
         }
 
@@ -107,6 +119,58 @@ extension ProcessTests {
             let text = try await stack.call("GET", "http://127.0.0.1:\(port)/metrics", key: nil).text
             let line = text.split(separator: "\n").first { $0.hasPrefix("graph_builder_stale_owner_writes_total") }
             return line.flatMap { $0.split(separator: " ").last }.flatMap { Double($0) } ?? 0
+        }
+    }
+}
+
+/// Asks for graphs all the time and counts where the answers came from.
+final class GraphReader: Sendable {
+    struct Counts: Sendable {
+        /// By `X-Undercurrent-Source`: `warm` out of the owner's memory, `cold` out of the database.
+        var sources: [String: Int] = [:]
+        /// Events without a graph so far.
+        var missing = 0
+        var failed = 0
+        var lastFailure = ""
+
+        var answered: Int { self.sources.values.reduce(0, +) }
+        var words: String {
+            let share = 100 * Double(self.answered - self.sources["warm", default: 0]) / Double(max(1, self.answered))
+            let sources = self.sources.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }
+            return "\(self.answered) answered (\(sources.joined(separator: ", "))), "
+                + "\((share * 10).rounded() / 10) % colder, \(self.failed) failed \(self.lastFailure)"
+        }
+    }
+
+    private struct State {
+        var counts = Counts()
+        var isOver = false
+    }
+
+    private let stack: Stack
+    private let state = Mutex(State())
+
+    init(stack: Stack) { self.stack = stack }
+
+    var counts: Counts { self.state.withLock { $0.counts } }
+    func stop() { self.state.withLock { $0.isOver = true } }
+
+    func read() async {
+        let events = Set(ObservationPlan.nodes.map(\.event)).sorted()
+        var number = 0
+        while !self.state.withLock({ $0.isOver }), !Task.isCancelled {
+            number += 1
+            let reply = try? await self.stack.get("/v1/correlation-graph?eventId=\(events[number % events.count])")
+            self.state.withLock { state in
+                switch reply?.status {
+                case 200: state.counts.sources[reply?.header("x-undercurrent-source") ?? "none", default: 0] += 1
+                case 404: state.counts.missing += 1
+                default:
+                    state.counts.failed += 1
+                    state.counts.lastFailure = reply.map { "\($0.status) \($0.text)" } ?? "no answer"
+                }
+            }
+            try? await Task.sleep(for: .milliseconds(25))
         }
     }
 }
