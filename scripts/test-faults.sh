@@ -18,4 +18,4 @@ swift build --build-tests --quiet || die "the build of the tests failed"
 say "making trouble (seed $CHAOS_SEED, $CHAOS_BUILDER_KILLS + $CHAOS_SERVER_KILLS kills)"
 exec timeout --foreground -s INT -k 20 1500 \
     stdbuf -oL swift test --skip-build --no-parallel --disable-xctest --filter \
-    "${FILTER:-IntegrationTests.*(Kills|MigrationTrouble|Replicas|DelayedCommit|DatabaseTrouble|BuiltInChaos|ReadinessRun|Outage|Standstill|NetworkTrouble|ClockTrouble)|SnapshotTests|SnapshotTroubleTests|LayerTests|ResilienceTests}"
+    "${FILTER:-IntegrationTests.*(Kills|MigrationTrouble|Replicas|DelayedCommit|DatabaseTrouble|BuiltInChaos|ReadinessRun|Outage|Standstill|NetworkTrouble|ClockTrouble)|SnapshotTests|SnapshotTroubleTests|LayerTests|ResilienceTests|RecordingReaderTests|ReplayTests/wrongFiles|truncatedGzip|SecureTests/verifyFull|GatewaySettingsTests/(mismatchedPair|notPEM)|LiveEdgeTests/reload|expiredKey|APIKeyTests/rows|GroupCommitTests/full|boundedQueue|ReadinessFileTests|RunbookCommands|SystemdUnits}"
