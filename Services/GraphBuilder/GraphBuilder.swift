@@ -129,7 +129,8 @@ enum GraphBuilder: ServiceDefinition {
                 ceilingBytes: { live.current.integer("MEMORY_CEILING_BYTES") }, logger: host.logger) : nil
         let graphRoutes = GraphRoutes(
             graphs: graphs, cold: ColdGraphReader(pool: pool), keeper: keeper, engine: engine, bound: interactive,
-            servesStale: { live.current.flag("FAILOVER_ENABLED") }, memory: memory, staleAnswers: staleAnswers)
+            servesStale: { live.current.flag("FAILOVER_ENABLED") }, memory: memory, staleAnswers: staleAnswers,
+            counts: GraphAnswerCounts(factory: host.metrics))
         let eventRoutes = EventRoutes(pool: pool, bound: interactive, answers: answers)
         let routes: (Router<CallContext>) -> Void = { router in
             IngestController<CallContext>(service: ingest) { context in

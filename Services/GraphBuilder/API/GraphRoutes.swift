@@ -24,6 +24,8 @@ struct GraphRoutes: Sendable {
     /// nil: memory is not looked at.
     var memory: MemoryWatch?
     var staleAnswers: StaleAnswers?
+    /// nil: nobody counts.
+    var counts: GraphAnswerCounts?
 
     static let paths = ["/v1/correlation-graph", "/api/correlation-graph"]
 
@@ -76,9 +78,11 @@ struct GraphRoutes: Sendable {
         let age = (ContinuousClock.now - entry.publishedAt) / .seconds(1)
         var fields = Self.fields(tag: known.entityTag, ageSeconds: age, revision: entry.revision, .warm)
         if Self.matches(headers[values: .ifNoneMatch], known.entityTag) {
+            self.counts?.note(.warm)
             return ReadyAnswer(status: .notModified, headers: fields)
         }
         guard let bytes = known.bytes else { return nil }
+        self.counts?.note(.warm)
         fields[.contentType] = "application/json"
         fields[.contentLength] = String(bytes.readableBytes)
         return ReadyAnswer(status: .ok, headers: fields, body: bytes)
@@ -94,6 +98,7 @@ struct GraphRoutes: Sendable {
             }
             throw Problem(.notFound, detail: "there is no graph of this event")
         }
+        self.counts?.note(found.source)
         if found.source == .stale { return try self.stale(found, filter) }
         // Only the evaluation in memory knows them. An answer without them is the plain one and has its tag: a tag stands for
         // the same bytes on every replica.
@@ -145,7 +150,7 @@ struct GraphRoutes: Sendable {
         return fields
     }
 
-    private enum Source: String { case warm, cold, stale }
+    enum Source: String, CaseIterable { case warm, cold, stale }
 
     private struct Found {
         var graph: CorrelationGraph
