@@ -29,6 +29,9 @@ final class JWTAuthority: Sendable {
     /// Verified tokens remembered, so that a signature is checked once and not with every request.
     static let cacheCapacity = 10_000
 
+    /// What reading the keys again came to.
+    enum Reload: Hashable, Sendable { case changed, same, failed }
+
     private struct State {
         var keys: KeySet?
         var contents: [UInt8]
@@ -37,7 +40,7 @@ final class JWTAuthority: Sendable {
         var verified = BoundedMap<TokenDigest, JWTRules.Believed>(capacity: JWTAuthority.cacheCapacity)
         var readAt: Int64
         var refresh = KeyRefresh()
-        var running: Task<Bool, Never>?
+        var running: Task<Reload, Never>?
     }
 
     private let source: KeySource
@@ -98,6 +101,12 @@ final class JWTAuthority: Sendable {
     private static let unreadable = Problem(
         .unavailable, detail: "The keys of tokens cannot be read at the moment.", retryAfter: 2)
 
+    private static func undecided(waitNanoseconds: Int64) -> Problem {
+        Problem(
+            .unavailable, detail: "The token names a key that is not known yet.",
+            retryAfter: (Double(waitNanoseconds) / 1e6).rounded(.up) / 1_000)
+    }
+
     private var isFresh: Bool {
         guard let limit = self.source.staleAfter else { return true }
         let age = MonotonicClock.nanoseconds() - self.state.withLock { $0.readAt }
@@ -113,12 +122,12 @@ final class JWTAuthority: Sendable {
     /// Reads the keys again if that may help, once for all who ask at the same time.
     func callerAfterRefresh(presenting token: String, wallClock: Timestamp) async throws(Problem) -> Caller {
         let keyID = try JWTRules.parts(token).keyID
-        let now = MonotonicClock.nanoseconds()
-        let (task, verdict) = self.state.withLock { state -> (Task<Bool, Never>?, KeyRefresh.Verdict) in
+        let begin = MonotonicClock.nanoseconds()
+        let (task, verdict) = self.state.withLock { state -> (Task<Reload, Never>?, KeyRefresh.Verdict) in
             // Someone else's fetch may have ended in between.
             if state.keys?.has(keyID) == true { return (nil, .fetch) }
             if let running = state.running { return (running, .fetch) }
-            let verdict = state.refresh.verdict(keyID: keyID, now: now)
+            let verdict = state.refresh.verdict(keyID: keyID, now: begin)
             guard verdict == .fetch else { return (nil, verdict) }
             let task = Task { await self.reload() }
             state.running = task
@@ -127,25 +136,28 @@ final class JWTAuthority: Sendable {
         switch verdict {
         case .absent: throw JWTRules.refused("is not signed by a known key")
         case .wait(let nanoseconds):
-            throw Problem(
-                .unavailable, detail: "The token names a key that is not known yet.",
-                retryAfter: (Double(nanoseconds) / 1e6).rounded(.up) / 1_000)
+            throw Self.undecided(waitNanoseconds: nanoseconds)
         case .fetch: break
         }
-        _ = await task?.value
-        self.state.withLock { state in
+        let outcome = await task?.value
+        let now = MonotonicClock.nanoseconds()
+        let wait = self.state.withLock { state -> Int64? in
             if state.running == task { state.running = nil }
-            if state.keys?.has(keyID) == false { state.refresh.isAbsent(keyID, now: MonotonicClock.nanoseconds()) }
+            guard state.keys?.has(keyID) == false else { return nil }
+            // Only a set that was read says that a key is not in it.
+            if outcome == .failed { return state.refresh.waitNanoseconds(now: now) }
+            state.refresh.isAbsent(keyID, now: now)
+            return nil
         }
+        if let wait { throw Self.undecided(waitNanoseconds: wait) }
         return try self.caller(presenting: token, wallClock: wallClock)
     }
 
     var keyIDs: [String] { self.state.withLock { $0.keys?.ids ?? [] } }
 
     /// Reads the keys again; the last good ones stay when that fails.
-    /// - Returns: whether new keys are in force.
     @discardableResult
-    func reload() async -> Bool {
+    func reload() async -> Reload {
         do {
             let contents = try await self.source.read()
             let isSame = self.state.withLock { state in
@@ -153,7 +165,7 @@ final class JWTAuthority: Sendable {
                 state.readAt = MonotonicClock.nanoseconds()
                 return true
             }
-            guard !isSame else { return false }
+            guard !isSame else { return .same }
             let keys = try await KeySet(json: contents)
             self.state.withLock { state in
                 state.keys = keys
@@ -163,10 +175,10 @@ final class JWTAuthority: Sendable {
                 state.readAt = MonotonicClock.nanoseconds()
             }
             self.logger.info("JWKS reloaded", metadata: ["kids": "\(keys.ids.count)"])
-            return true
+            return .changed
         } catch {
             self.logger.warning("JWKS not reloaded, the last good keys stay", metadata: ["reason": "\(error)"])
-            return false
+            return .failed
         }
     }
 }

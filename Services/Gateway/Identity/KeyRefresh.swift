@@ -20,11 +20,15 @@ struct KeyRefresh: Sendable {
     /// - Parameter now: nanoseconds of a monotonic clock.
     mutating func verdict(keyID: String, now: Int64) -> Verdict {
         if let (_, at) = self.absences[keyID], now - at < Self.absenceNanoseconds { return .absent }
-        if let fetchedAt, now - fetchedAt < Self.coolDownNanoseconds {
-            return .wait(Self.coolDownNanoseconds - (now - fetchedAt))
-        }
+        let wait = self.waitNanoseconds(now: now)
+        if wait > 0 { return .wait(wait) }
         self.fetchedAt = now
         return .fetch
+    }
+
+    /// Until the keys may be fetched again; 0: now.
+    func waitNanoseconds(now: Int64) -> Int64 {
+        self.fetchedAt.map { max(0, Self.coolDownNanoseconds - (now - $0)) } ?? 0
     }
 
     /// The keys were fetched and this one was not among them.
