@@ -21,6 +21,7 @@ final class FakeService: Sendable {
     private let seenRequests = Mutex<[Seen]>([])
     private let cancellations = Mutex(0)
     private let beginnings = Mutex(0)
+    private let readiness = Mutex(true)
     let name: String
 
     init(name: String) { self.name = name }
@@ -29,6 +30,9 @@ final class FakeService: Sendable {
     /// Slow requests that have come in.
     var begun: Int { self.beginnings.withLock { $0 } }
     var cancelled: Int { self.cancellations.withLock { $0 } }
+
+    /// What `/readyz` says.
+    func setReady(_ isReady: Bool) { self.readiness.withLock { $0 = isReady } }
 
     private struct Responder: HTTPResponder {
         let service: FakeService
@@ -45,6 +49,9 @@ final class FakeService: Sendable {
 
     private func respond(to request: Request) async throws -> Response {
         if request.uri.path.hasSuffix("/slow") { return try await self.slow(request) }
+        if request.uri.path == "/readyz" {
+            return self.readiness.withLock { $0 } ? Self.json("{}") : Response(status: .serviceUnavailable)
+        }
         var count = 0
         for try await piece in request.body { count += piece.readableBytes }
         self.seenRequests.withLock {
@@ -54,7 +61,6 @@ final class FakeService: Sendable {
                     bodyBytes: count))
         }
         switch request.uri.path {
-        case "/readyz": return Self.json("{}")
         case "/health":
             return Self.json(
                 #"{"status":"HEALTHY","metrics":{"layerFailures":2,"lastSuccessfulBuild":"2026-01-01T00:00:00.000Z"}}"#)

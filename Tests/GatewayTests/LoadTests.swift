@@ -1,6 +1,5 @@
 import Model
 import NIOCore
-import ServiceRuntime
 import Testing
 
 @testable import Gateway
@@ -44,8 +43,9 @@ struct LoadTests {
             while head < running.count, running[head].done <= time {
                 let next = running[head]
                 head += 1
+                let microseconds = next.done - next.began
                 limit.end(
-                    latency: (next.done - next.began) * 1_000, isDropped: next.done - next.began > 100_000,
+                    microseconds > 100_000 ? .refused : .answered(nanoseconds: microseconds * 1_000),
                     now: next.done * 1_000)
                 if next.done - next.began <= 100_000, next.done > 1_000_000 { good += 1 }
             }
@@ -66,6 +66,83 @@ struct LoadTests {
         #expect(self.goodput(offeredPerSecond: 12_000, isLimited: false) < 0.1 * peak)
     }
 
+    /// What part of each kind is answered within 100 ms when a service is offered this many of each a second.
+    private func answered(_ offered: [WorkClass: Double]) -> [WorkClass: Double] {
+        var service = SimulatedService(workers: 20, workTime: 5_000)
+        var limit = UpstreamLimit()
+        var running: [(done: Int64, began: Int64, work: WorkClass)] = []
+        var head = 0
+        var random = SplitMix(seed: 5)
+        var asked: [WorkClass: Double] = [:]
+        var good: [WorkClass: Double] = [:]
+        let total = offered.values.reduce(0, +)
+        var now: Double = 0
+        while now < 11e6 {
+            now += Double(random.below(2_000)) / 1_000 * 1e6 / total
+            let time = Int64(now)
+            while head < running.count, running[head].done <= time {
+                let next = running[head]
+                head += 1
+                let microseconds = next.done - next.began
+                limit.end(next.work, .answered(nanoseconds: microseconds * 1_000), now: next.done * 1_000)
+                if microseconds <= 100_000, next.began > 1_000_000 { good[next.work, default: 0] += 1 }
+            }
+            var point = Double(random.below(1_000_000)) / 1e6 * total
+            let work = WorkClass.allCases.first {
+                point -= offered[$0] ?? 0
+                return point < 0
+            }
+            guard let work else { continue }
+            if time > 1_000_000 { asked[work, default: 0] += 1 }
+            if limit.begin(work) { running.append((service.finish(at: time), time, work)) }
+        }
+        return asked.reduce(into: [:]) { $0[$1.key] = (good[$1.key] ?? 0) / $1.value }
+    }
+
+    @Test("a busy service is kept for reading, then for computing: bulk goes first, whatever the mix")
+    func mixedOverload() {
+        // 4,000 answers a second at best, three times as many asked for.
+        let mixed = self.answered([.read: 2_000, .build: 4_000, .bulk: 6_000])
+        #expect(mixed[.read, default: 0] > 0.95, "\(mixed)")
+        #expect(mixed[.build, default: 0] > 0.35, "\(mixed)")
+        #expect(mixed[.bulk, default: 1] < 0.05, "\(mixed)")
+        // Room that nobody before it wants is bulk's.
+        let alone = self.answered([.bulk: 12_000])
+        #expect(alone[.bulk, default: 0] > 0.3, "\(alone)")
+        let light = self.answered([.read: 500, .build: 500, .bulk: 1_500])
+        #expect(light.values.allSatisfy { $0 > 0.99 }, "\(light)")
+    }
+
+    @Test("what makes one kind slow takes places from that kind, and short waits of clients from nobody")
+    func oneKindSlow() {
+        var limit = UpstreamLimit()
+        var now: Int64 = 0
+        func windows(_ count: Int, bulkMilliseconds: Int64) {
+            for _ in 0..<count {
+                let bulk = (0..<20).filter { _ in limit.begin(.bulk) }.count
+                let reads = (0..<20).filter { _ in limit.begin(.read) }.count
+                now += GradientLimit.windowNanoseconds
+                for _ in 0..<bulk { limit.end(.bulk, .answered(nanoseconds: bulkMilliseconds * 1_000_000), now: now) }
+                for _ in 0..<reads * 10 {
+                    _ = limit.begin(.read)
+                    limit.end(.read, .answered(nanoseconds: 1_000_000), now: now)
+                }
+                for _ in 0..<reads { limit.end(.read, .answered(nanoseconds: 1_000_000), now: now) }
+            }
+        }
+        windows(20, bulkMilliseconds: 20)
+        windows(10, bulkMilliseconds: 200)
+        #expect(limit.bound(.bulk).limit < 40, "\(limit.bound(.bulk))")
+        #expect(limit.bound(.read).limit >= 50, "\(limit.bound(.read))")
+        let before = limit.limit
+        for _ in 0..<50 {
+            for _ in 0..<20 { _ = limit.begin(.read) }
+            now += GradientLimit.windowNanoseconds
+            for _ in 0..<20 { limit.end(.read, .abandoned(afterNanoseconds: 1_000_000), now: now) }
+        }
+        #expect(limit.limit >= before)
+    }
+
     @Test("a limit shrinks under refusals, never below its floor, and grows again only when it is used")
     func bounds() {
         var limit = GradientLimit()
@@ -75,7 +152,7 @@ struct LoadTests {
                 var held = 0
                 for _ in 0..<width where limit.begin() { held += 1 }
                 now += GradientLimit.windowNanoseconds
-                for _ in 0..<held { limit.end(latency: 1_000_000, isDropped: isDropped, now: now) }
+                for _ in 0..<held { limit.end(isDropped ? .refused : .answered(nanoseconds: 1_000_000), now: now) }
             }
         }
         rounds(&limit, 200, width: 30, isDropped: true)
@@ -95,7 +172,7 @@ struct LoadTests {
             for _ in 0..<count {
                 let held = (0..<32).filter { _ in limit.begin() }.count
                 now += GradientLimit.windowNanoseconds
-                for _ in 0..<held { limit.end(latency: Int64(milliseconds * 1e6), isDropped: false, now: now) }
+                for _ in 0..<held { limit.end(.answered(nanoseconds: Int64(milliseconds * 1e6)), now: now) }
             }
         }
         windows(20, milliseconds: 0.3)
@@ -123,6 +200,8 @@ struct LoadTests {
         #expect(work(.post, "/v1/observations") == .bulk)
         #expect(work(.post, "/v1/root-causes") == .build)
         #expect(work(.get, "/v1/correlation-graph") == .read)
+        #expect(work(.get, "/v1/events/{id}/changes") == .build)
+        #expect(work(.get, "/v1/graphs/diff") == .build)
         #expect(work(.get, "/livez") == .health)
         #expect(work(.get, "/v1/keys") == .health)
     }
@@ -173,64 +252,6 @@ struct LoadTests {
         ring.add(decision("d", 401))
         #expect(ring.find("b") == nil)
         #expect(ring.find("d")?.status == 401)
-    }
-}
-
-@Suite("Replicas in trouble")
-struct ReplicaBookTests {
-    private let second: Int64 = 1_000_000_000
-
-    @Test("one failure makes a replica come last for two seconds, an answer clears it")
-    func shunned() {
-        var book = ReplicaBook()
-        book.failed("a", now: 0)
-        #expect(book.state("a", now: 2 * self.second - 1) == .shunned)
-        #expect(book.state("a", now: 2 * self.second) == .good)
-        book.answered("a")
-        #expect(book.isEmpty)
-    }
-
-    @Test("five failures in a minute leave it out for 30 s; one trial decides, and a failed one doubles the time")
-    func ejected() {
-        var book = ReplicaBook()
-        for index in 0..<4 { book.failed("a", now: Int64(index) * self.second) }
-        #expect(book.state("a", now: 4 * self.second) == .shunned)
-        book.failed("a", now: 4 * self.second)
-        #expect(book.state("a", now: 33 * self.second) == .ejected)
-        #expect(book.ejectedCount(now: 33 * self.second) == 1)
-        #expect(book.state("a", now: 35 * self.second) == .good)
-        book.use("a", now: 35 * self.second)
-        #expect(book.state("a", now: 36 * self.second) == .ejected)
-        // A trial that says nothing does not block for ever.
-        #expect(book.state("a", now: 46 * self.second) == .good)
-        book.use("a", now: 46 * self.second)
-        book.failed("a", now: 47 * self.second)
-        #expect(book.state("a", now: 106 * self.second) == .ejected)
-        #expect(book.state("a", now: 107 * self.second) == .good)
-        book.use("a", now: 107 * self.second)
-        book.answered("a")
-        #expect(book.state("a", now: 107 * self.second) == .good)
-    }
-
-    @Test("how many failures within how long leave it out, and for how long, is what the settings say")
-    func rule() {
-        var book = ReplicaBook(rule: CircuitBreaker.Rule(failures: 2, window: .seconds(3), pause: .seconds(7)))
-        book.failed("a", now: 0)
-        book.failed("a", now: 3 * self.second)
-        #expect(book.state("a", now: 4 * self.second) == .shunned)
-        book.failed("a", now: 4 * self.second)
-        #expect(book.state("a", now: 11 * self.second - 1) == .ejected)
-        #expect(book.state("a", now: 11 * self.second) == .good)
-    }
-
-    @Test("failures further apart than a minute do not add up, and the book stays bounded")
-    func window() {
-        var book = ReplicaBook()
-        for index in 0..<20 { book.failed("a", now: Int64(index) * 20 * self.second) }
-        #expect(book.state("a", now: 390 * self.second) == .good)
-        for index in 0..<2_000 { book.failed("x\(index)", now: 400 * self.second) }
-        #expect(book.state("x0", now: 400 * self.second) == .shunned)
-        #expect(book.state("x1999", now: 400 * self.second) == .good)
     }
 }
 

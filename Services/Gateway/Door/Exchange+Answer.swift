@@ -10,7 +10,7 @@ extension Exchange {
         problem.traceId = self.trace.traceID
         self.record.status = problem.status
         self.record.code = problem.code.rawValue
-        self.remember(problem)
+        self.remember(status: problem.status, code: problem.code.rawValue, detail: problem.detail)
         let body = ByteBuffer(bytes: ProblemBody.render(problem))
         self.record.bytesOut = body.readableBytes
         self.conclude { client in
@@ -31,7 +31,7 @@ extension Exchange {
     }
 
     /// Keeps why, for `GET /v1/decisions/{traceId}`.
-    private func remember(_ problem: Problem) {
+    private func remember(status: Int, code: String, detail: String) {
         var compared = self.compared
         if let limit, !limit.isAdmitted {
             let policy = self.core.gatekeeper.callerPolicy
@@ -40,11 +40,11 @@ extension Exchange {
             compared["limit.remaining"] = String(limit.remaining)
             compared["limit.retryAfterMs"] = String(Double(limit.retryAfterNanoseconds) / 1e6)
         }
-        if problem.code == .forbidden, let caller, let scope = self.match?.route.scope {
+        if code == Problem.Code.forbidden.rawValue, let caller, let scope = self.match?.route.scope {
             compared["scope.needed"] = scope.rawValue
             compared["scope.given"] = caller.scopes.map(\.rawValue).sorted().joined(separator: " ")
         }
-        if problem.code == .deadlineExceeded {
+        if code == Problem.Code.deadlineExceeded.rawValue {
             compared["deadline.ms"] = String((self.deadline - self.startedAt) / 1_000_000)
             compared["elapsed.ms"] = String((MonotonicClock.nanoseconds() - self.startedAt) / 1_000_000)
         }
@@ -55,8 +55,19 @@ extension Exchange {
             Decision(
                 traceId: self.trace.traceID, time: Timestamp(milliseconds: self.startMs),
                 method: AccessRecord.safe(self.record.method), route: self.record.route, peer: self.record.peer,
-                caller: self.record.caller, status: problem.status, code: problem.code.rawValue,
-                detail: problem.detail, compared: compared), isStranger: self.caller == nil)
+                caller: self.record.caller, status: status, code: code, detail: detail, compared: compared),
+            isStranger: self.caller == nil)
+    }
+
+    /// Keeps that a service did not do the work, with what it said.
+    private func rememberShed(_ answer: AnswerHead, body: ByteBuffer?) {
+        guard answer.status == 429 || answer.status == 503 || answer.status == 504 else { return }
+        let said = body.flatMap { StrictJSON.parse(Array($0.readableBytesView))?.fields }
+        // The text is a service's, but what it repeats may be a client's.
+        let code = said?["code"]?.text.map { AccessRecord.safe(String($0.prefix(64))) } ?? "-"
+        self.remember(
+            status: answer.status, code: code,
+            detail: String(said?["detail"]?.text?.prefix(512) ?? "The service refused."))
     }
 
     /// Answers the question of a browser whether a page may ask; false: that is no such question, or none is answered.
@@ -97,6 +108,7 @@ extension Exchange {
     func sendWhole(_ answer: AnswerHead, body: ByteBuffer?) {
         self.record.status = answer.status
         self.record.bytesOut = body?.readableBytes ?? 0
+        self.rememberShed(answer, body: body)
         self.conclude { client in
             let lines = self.lines(of: answer, bodyRoom: body?.readableBytes ?? 0, for: client)
             let hasBody = ResponsePolicy.hasBody(status: answer.status)
@@ -110,6 +122,7 @@ extension Exchange {
     func sendHead(_ answer: AnswerHead) {
         guard let client else { return }
         self.record.status = answer.status
+        self.rememberShed(answer, body: nil)
         self.isAnswerBegun = true
         client.send(
             head: self.lines(of: answer, bodyRoom: 0, for: client), status: answer.status, length: answer.length,

@@ -19,9 +19,10 @@ extension Exchange {
         }
         let work = match.route.workClass
         guard let permit = self.core.load.begin(match.route.upstream, work) else {
-            let figures = self.core.load.figures(match.route.upstream, work)
-            self.compared["service.inFlight"] = String(figures.inFlight)
-            self.compared["service.limit"] = String(figures.limit)
+            let bound = self.core.load.figures(match.route.upstream, work).bound
+            self.compared["service.inFlight"] = String(bound.inFlight)
+            self.compared["service.limit"] = String(bound.limit)
+            self.compared["service.share"] = String(work.share)
             self.refuse(
                 Problem(
                     .overloaded, detail: "\(match.route.upstream.serviceName) is as busy as it can be.", retryAfter: 1))
@@ -43,6 +44,7 @@ extension Exchange {
             return
         }
         if !self.isBodyComplete { self.hold(true) }
+        self.askedAt = MonotonicClock.nanoseconds()
         self.loop.pool.connect(self.replica).assumeIsolated().whenComplete { result in
             switch result {
             case .success(let connection):
@@ -117,13 +119,7 @@ extension Exchange {
 
     func serviceAnswered(_ answer: AnswerHead) {
         guard case .awaitingAnswer = self.phase, let match else { return }
-        self.serviceLatency = MonotonicClock.nanoseconds() - self.askedAt
-        self.isServiceOverloaded = answer.status == 503 || answer.status == 504
-        if answer.status >= 500, answer.status != 503 {
-            self.core.directory.failed(self.replica)
-        } else {
-            self.core.directory.answered(self.replica)
-        }
+        self.judge(status: answer.status)
         let verdict = ResponsePolicy.verdict(
             status: answer.status, mediaType: answer.fields.first(.contentType), upstream: match.route.upstream)
         if case .replace(let problem) = verdict {
@@ -138,6 +134,49 @@ extension Exchange {
         }
         self.phase = .streaming
         self.sendHead(answer)
+    }
+
+    /// Since when nothing but the service is waited for.
+    private var waitingSince: Int64 { max(self.askedAt, self.plan == .none ? .min : self.lastBodyAt) }
+
+    /// The body is there, or the service does not take more of it.
+    private var isServiceAwaited: Bool { self.isBodyComplete || self.isHeld }
+
+    /// Whether a missed deadline is the service's doing: neither the client's wish for a shorter one nor a body that came slowly
+    /// left it less than half of the time that a request may take.
+    private var hadFairTime: Bool {
+        !self.isDeadlineShortened && self.isServiceAwaited
+            && (self.deadline - self.waitingSince) * 2 >= Int64(self.loop.requestMs) * 1_000_000
+    }
+
+    /// Tells directory and load control what the head of the answer says about the replica.
+    private func judge(status: Int) {
+        let directory = self.core.directory
+        let elapsed = MonotonicClock.nanoseconds() - self.waitingSince
+        switch status {
+        case 503:
+            directory.answered(self.replica, sentAt: self.askedAt)
+            self.serviceOutcome = .refused
+        case 504 where !self.hadFairTime:
+            self.serviceOutcome = .abandoned(afterNanoseconds: elapsed)
+        case 500...:
+            directory.failed(self.replica, sentAt: self.askedAt)
+            self.serviceOutcome = status == 504 ? .refused : .answered(nanoseconds: elapsed)
+        default:
+            directory.answered(self.replica, sentAt: self.askedAt)
+            self.serviceOutcome = .answered(nanoseconds: elapsed)
+        }
+    }
+
+    /// The deadline has passed. A replica that has not answered by then has failed, unless it had too little time for it.
+    func serviceMissedDeadline() {
+        guard case .awaitingAnswer = self.phase else { return }
+        if self.hadFairTime {
+            self.core.directory.failed(self.replica, sentAt: self.askedAt)
+            self.serviceOutcome = .refused
+        } else if self.isServiceAwaited {
+            self.serviceOutcome = .abandoned(afterNanoseconds: MonotonicClock.nanoseconds() - self.waitingSince)
+        }
     }
 
     func serviceSent(_ piece: ByteBuffer) {
@@ -172,7 +211,7 @@ extension Exchange {
             self.interrupt(.serviceGone)
             return
         }
-        self.core.directory.failed(self.replica)
+        self.core.directory.failed(self.replica, sentAt: self.askedAt)
         var isRepeatable = true
         if case .stream = self.plan { isRepeatable = isUntouched }
         guard self.attempt == 0, isRepeatable, self.candidates.count > 1,
@@ -182,6 +221,7 @@ extension Exchange {
             return
         }
         self.attempt = 1
+        self.serviceOutcome = nil
         self.answer = nil
         self.answerBody = nil
         self.core.metrics.retries.increment()

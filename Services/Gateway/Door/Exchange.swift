@@ -32,7 +32,7 @@ final class Exchange {
     let head: RequestHead
     private(set) var trace: EdgeTrace
     let peer: PeerText
-    private let credentials: CredentialMemory
+    let credentials: CredentialMemory
     let startedAt: Int64
     /// Wall clock of the same moment, milliseconds since 1970.
     let startMs: Int64
@@ -45,14 +45,16 @@ final class Exchange {
     var limit: GCRA.Decision?
     var allow: [String]?
     var deadline: Int64
+    /// The client asked for less time than the gateway allows.
+    private(set) var isDeadlineShortened = false
     private var hasPlace = false
     /// What a refusal compared, for ``DecisionLog``.
     var compared: [String: String] = [:]
     var permit: LoadControl.Permit?
-    /// When the request went to the service, and how long the head of its answer took.
+    /// When the request went to the service, or a connection to it was begun.
     var askedAt: Int64 = 0
-    var serviceLatency: Int64?
-    var isServiceOverloaded = false
+    /// What ``LoadControl`` is told of the service's answer.
+    var serviceOutcome: GradientLimit.Outcome?
 
     // The request.
     var match: RouteMatch?
@@ -64,8 +66,8 @@ final class Exchange {
     private var received = 0
     /// Collected, or waiting for a connection to the service.
     var body: ByteBuffer?
-    private var lastBodyAt: Int64
-    private var isHeld = false
+    private(set) var lastBodyAt: Int64
+    private(set) var isHeld = false
 
     // The service.
     var crossing: [FieldBlock.Entry] = []
@@ -107,7 +109,7 @@ final class Exchange {
         self.loop.add(self)
         do throws(Problem) {
             if self.head.method == "OPTIONS", self.answerPreflight() { return }
-            let match = try self.findRoute()
+            let match = try self.findRouteOrCharge()
             try self.enter(match.route.workClass)
             guard match.route.scope != nil else {
                 try self.core.gatekeeper.admitStranger(self.peer.limitKey)
@@ -129,7 +131,12 @@ final class Exchange {
     /// A request that could not be read as far as its head: it has an answer and a line in the log like every other.
     func startRefused(_ problem: Problem) {
         self.loop.add(self)
-        self.refuse(problem)
+        do throws(Problem) {
+            try self.core.gatekeeper.admitStranger(self.peer.limitKey)
+            self.refuse(problem)
+        } catch {
+            self.refuse(error)
+        }
     }
 
     private func enter(_ work: WorkClass) throws(Problem) {
@@ -145,34 +152,6 @@ final class Exchange {
             self.compared["inFlight.share"] = String(work.share)
             throw Problem(
                 .overloaded, detail: "The gateway is answering as many requests as it can.", retryAfter: 1)
-        }
-    }
-
-    private func findRoute() throws(Problem) -> RouteMatch {
-        let (path, query) = try Target.split(self.head.target)
-        switch self.core.routes.match(method: self.head.method, path: path) {
-        case .route(let route, let parameters):
-            let match = RouteMatch(route: route, parameters: parameters, query: query)
-            try self.checkSide(of: route)
-            self.match = match
-            self.record.route = route.path
-            return match
-        case .none: throw Problem(.notFound, detail: "There is nothing at this path.")
-        case .malformed: throw Problem(.invalidRequest, detail: "The path is not well formed.")
-        case .otherMethods(let methods):
-            self.allow = methods
-            throw Problem(.methodNotAllowed, detail: "This path takes \(methods.joined(separator: ", ")).")
-        }
-    }
-
-    /// What administrators do has a port of its own when the settings say so, and nothing else is on it.
-    private func checkSide(of route: APIRoute) throws(Problem) {
-        guard self.core.settings.adminPort != nil else { return }
-        guard (route.scope == .admin) == self.peer.isAdministrative else {
-            throw Problem(.notFound, detail: "There is nothing at this path.")
-        }
-        guard !self.peer.isAdministrative || route.method == .get || self.core.settings.hasAdminWrites else {
-            throw Problem(.forbidden, detail: "This port only takes reads; ADMIN_WRITES changes that.")
         }
     }
 
@@ -208,18 +187,7 @@ final class Exchange {
     private func take(_ caller: Caller?) throws(Problem) {
         guard let match else { throw Problem(.internalError, detail: "A request lost its route.") }
         if let caller, let scope = match.route.scope {
-            self.caller = caller
-            self.trust()
-            self.record.caller = caller.name
-            self.record.credential = caller.credential.rawValue
-            self.record.keyID = caller.keyID ?? "-"
-            let decision = self.core.gatekeeper.spend(caller)
-            self.limit = decision
-            guard decision.isAdmitted else {
-                throw RateLimitFields.problem(
-                    decision, of: self.core.gatekeeper.callerPolicy, whose: "A caller",
-                    scope: self.core.gatekeeper.callers.scope)
-            }
+            try self.spend(caller)
             guard caller.scopes.contains(scope) else {
                 throw Problem(.forbidden, detail: "This needs a credential with the scope \(scope.rawValue).")
             }
@@ -229,6 +197,7 @@ final class Exchange {
             let timeoutMs = try RequestDeadline.milliseconds(
                 asked: fields.values(.requestTimeout), limitMs: self.loop.requestMs)
             self.deadline = self.startedAt + Int64(timeoutMs) * 1_000_000
+            self.isDeadlineShortened = timeoutMs < self.loop.requestMs
         }
         try BodyPolicy.checkEncoding(fields, route: match.route)
         self.plan = try BodyPolicy.plan(self.head.framing, limit: match.route.bodyLimit)
@@ -243,6 +212,22 @@ final class Exchange {
         case .stream:
             self.checkLength()
             if self.phase != .over { self.proceed() }
+        }
+    }
+
+    /// Takes a token of the caller, who is known from now on.
+    func spend(_ caller: Caller) throws(Problem) {
+        self.caller = caller
+        self.trust()
+        self.record.caller = caller.name
+        self.record.credential = caller.credential.rawValue
+        self.record.keyID = caller.keyID ?? "-"
+        let decision = self.core.gatekeeper.spend(caller)
+        self.limit = decision
+        guard decision.isAdmitted else {
+            throw RateLimitFields.problem(
+                decision, of: self.core.gatekeeper.callerPolicy, whose: "A caller",
+                scope: self.core.gatekeeper.callers.scope)
         }
     }
 
@@ -322,6 +307,7 @@ final class Exchange {
     /// Stops the work; the first reason counts.
     func interrupt(_ reason: Interruption) {
         guard self.phase != .over, self.interruption == nil else { return }
+        if reason == .deadlinePassed { self.serviceMissedDeadline() }
         self.interruption = reason
         self.record.interruption = "\(reason)"
         self.releaseService(isReusable: false)
@@ -353,8 +339,7 @@ final class Exchange {
         self.loop.remove(self)
         if self.hasPlace { self.core.inFlight.leave() }
         if let permit {
-            let isDropped = self.isServiceOverloaded || self.interruption == .deadlinePassed
-            self.core.load.end(permit, latency: self.serviceLatency, isDropped: isDropped)
+            self.core.load.end(permit, self.serviceOutcome ?? .unknown)
         }
         let now = MonotonicClock.nanoseconds()
         let record = self.record
@@ -374,11 +359,4 @@ final class Exchange {
         last(client)
         client.exchangeIsOver(isReadable: self.isBodyComplete || self.isBodyAtHand)
     }
-}
-
-/// A route and what the request said in its place holders.
-struct RouteMatch: Sendable {
-    let route: APIRoute
-    let parameters: [String: String]
-    let query: Substring?
 }

@@ -13,7 +13,21 @@ struct GradientLimit: Hashable, Sendable {
     static let windowNanoseconds: Int64 = 100_000_000
     static let windowSamples = 10
 
-    private(set) var limit = 64.0
+    /// What became of a request at the service.
+    enum Outcome: Hashable, Sendable {
+        /// - Parameter nanoseconds: to the head of the answer.
+        case answered(nanoseconds: Int64)
+        /// It said that it is overloaded, or did not answer in the time that requests have.
+        case refused
+        /// The client waited for this time only: it counts when that alone is longer than usual.
+        case abandoned(afterNanoseconds: Int64)
+        /// It says nothing about how busy the service is.
+        case unknown
+    }
+
+    static let initial = 64.0
+
+    private(set) var limit = GradientLimit.initial
     private(set) var inFlight = 0
     private var longTerm: Double?
     private var windowStart: Int64 = .min
@@ -22,24 +36,25 @@ struct GradientLimit: Hashable, Sendable {
     private var windowDropped = 0
     private var windowPeak = 0
 
-    /// - Returns: whether there is room; it is then given back by ``end(latency:isDropped:now:)``.
-    mutating func begin() -> Bool {
-        guard self.inFlight < Int(self.limit) else { return false }
+    /// - Parameter isBounded: false: there always is room.
+    /// - Returns: whether there is room; it is then given back by ``end(_:now:)``.
+    mutating func begin(isBounded: Bool = true) -> Bool {
+        guard !isBounded || self.inFlight < Int(self.limit) else { return false }
         self.inFlight += 1
         self.windowPeak = max(self.windowPeak, self.inFlight)
         return true
     }
 
-    /// - Parameters:
-    ///   - latency: nanoseconds to the head of the answer; nil when that says nothing about the service.
-    ///   - isDropped: the service refused or did not answer in time.
-    ///   - now: monotonic nanoseconds.
-    mutating func end(latency: Int64?, isDropped: Bool, now: Int64) {
+    /// - Parameter now: monotonic nanoseconds.
+    mutating func end(_ outcome: Outcome, now: Int64) {
         self.inFlight = max(0, self.inFlight - 1)
-        if isDropped { self.windowDropped += 1 }
-        if let latency, !isDropped {
-            self.windowSum += Double(latency)
-            self.windowCount += 1
+        switch outcome {
+        case .answered(let nanoseconds): self.sample(nanoseconds)
+        case .refused: self.windowDropped += 1
+        case .abandoned(let nanoseconds):
+            // A short wait is the client's choice and must not make the service look fast, or slow.
+            if let longTerm, Double(nanoseconds) > Self.tolerated(longTerm) { self.sample(nanoseconds) }
+        case .unknown: break
         }
         if self.windowStart == .min { self.windowStart = now }
         guard now - self.windowStart >= Self.windowNanoseconds,
@@ -53,6 +68,24 @@ struct GradientLimit: Hashable, Sendable {
         self.windowPeak = self.inFlight
     }
 
+    private mutating func sample(_ nanoseconds: Int64) {
+        self.windowSum += Double(nanoseconds)
+        self.windowCount += 1
+    }
+
+    private static func tolerated(_ longTerm: Double) -> Double { Self.tolerance * longTerm + Self.noiseNanoseconds }
+
+    /// How many times as long as is tolerated an answer took; nil while nothing is known of this kind, or when it says nothing.
+    func slowness(_ outcome: Outcome) -> Double? {
+        guard let longTerm else { return nil }
+        let tolerated = Self.tolerated(longTerm)
+        switch outcome {
+        case .answered(let nanoseconds): return Double(nanoseconds) / tolerated
+        case .abandoned(let nanoseconds): return Double(nanoseconds) > tolerated ? Double(nanoseconds) / tolerated : nil
+        case .refused, .unknown: return nil
+        }
+    }
+
     private mutating func update() {
         var gradient = 1.0
         if self.windowCount > 0 {
@@ -62,13 +95,21 @@ struct GradientLimit: Hashable, Sendable {
             if long > 2 * short { long *= 0.9 }
             long += 0.02 * (short - long)
             self.longTerm = long
-            gradient = max(0.5, min(1, (Self.tolerance * long + Self.noiseNanoseconds) / short))
+            gradient = max(0.5, min(1, Self.tolerated(long) / short))
         }
         if self.windowDropped * 10 > self.windowCount { gradient = min(gradient, 0.8) }
+        self.limit = Self.next(self.limit, gradient: gradient, peak: self.windowPeak)
+    }
+
+    /// The limit after a window.
+    /// - Parameters:
+    ///   - gradient: 0.5 ... 1, below 1: too much is there.
+    ///   - peak: most requests there at once.
+    static func next(_ limit: Double, gradient: Double, peak: Int) -> Double {
         // A limit that nobody reaches says nothing: it does not grow.
-        let isUsed = Double(self.windowPeak) * 2 >= self.limit
-        guard gradient < 1 || isUsed else { return }
-        let wanted = self.limit * gradient + (gradient < 1 ? 0 : self.limit.squareRoot())
-        self.limit = min(Self.most, max(Self.least, 0.8 * self.limit + 0.2 * wanted))
+        let isUsed = Double(peak) * 2 >= limit
+        guard gradient < 1 || isUsed else { return limit }
+        let wanted = limit * gradient + (gradient < 1 ? 0 : limit.squareRoot())
+        return min(Self.most, max(Self.least, 0.8 * limit + 0.2 * wanted))
     }
 }

@@ -4,41 +4,37 @@ import Synchronization
 
 /// Refuses work the gateway or a service cannot take: by kind of work, by how the service answers, by memory.
 final class LoadControl: Sendable {
-    private final class Lane: Sendable {
-        let limit = Mutex(GradientLimit())
-    }
-
     /// A place at a service, given back once.
     struct Permit: Hashable, Sendable {
-        fileprivate let lane: Int
+        fileprivate let upstream: Upstream
+        fileprivate let work: WorkClass
     }
 
-    private let lanes: [Lane]
+    private let builder = Mutex(UpstreamLimit())
+    private let propagation = Mutex(UpstreamLimit())
     /// nil: no ceiling.
     private let memoryCeiling: Int?
     private let resident = Atomic<Int>(0)
 
-    init(memoryCeiling: Int? = nil) {
-        self.lanes = (0..<2 * WorkClass.allCases.count).map { _ in Lane() }
-        self.memoryCeiling = memoryCeiling
-    }
+    init(memoryCeiling: Int? = nil) { self.memoryCeiling = memoryCeiling }
 
-    /// - Returns: nil when the service has as many requests of this kind as it answers without getting slower.
+    /// - Returns: nil when the service has as many requests as it answers without getting slower, or this kind its share of them.
     func begin(_ upstream: Upstream, _ work: WorkClass) -> Permit? {
-        let lane = (upstream == .graphBuilder ? 0 : 1) * WorkClass.allCases.count + work.rawValue
-        return self.lanes[lane].limit.withLock { $0.begin() } ? Permit(lane: lane) : nil
+        self.with(upstream) { $0.begin(work) } ? Permit(upstream: upstream, work: work) : nil
     }
 
-    /// - Parameter latency: nanoseconds to the head of the answer; nil when there was none.
-    func end(_ permit: Permit, latency: Int64?, isDropped: Bool) {
+    func end(_ permit: Permit, _ outcome: GradientLimit.Outcome) {
         let now = MonotonicClock.nanoseconds()
-        self.lanes[permit.lane].limit.withLock { $0.end(latency: latency, isDropped: isDropped, now: now) }
+        self.with(permit.upstream) { $0.end(permit.work, outcome, now: now) }
     }
 
-    /// What is compared when a service is full: requests there now and the limit.
-    func figures(_ upstream: Upstream, _ work: WorkClass) -> (inFlight: Int, limit: Int) {
-        let lane = (upstream == .graphBuilder ? 0 : 1) * WorkClass.allCases.count + work.rawValue
-        return self.lanes[lane].limit.withLock { ($0.inFlight, Int($0.limit)) }
+    /// Requests of a kind at a service, and what is compared when there is no room for one more.
+    func figures(_ upstream: Upstream, _ work: WorkClass) -> (inFlight: Int, bound: UpstreamLimit.Bound) {
+        self.with(upstream) { ($0.inFlight(work), $0.bound(work)) }
+    }
+
+    private func with<Result: Sendable>(_ upstream: Upstream, _ body: (inout UpstreamLimit) -> Result) -> Result {
+        upstream == .graphBuilder ? self.builder.withLock { body(&$0) } : self.propagation.withLock { body(&$0) }
     }
 
     // MARK: - Memory

@@ -4,7 +4,7 @@ import Model
 enum WorkClass: Int, CaseIterable, Hashable, Sendable {
     case health, read, build, bulk
 
-    /// The part of all places that this kind may fill: what is above is kept for the kinds before it.
+    /// The part of all places, here and at a service, that this kind may fill: what is above is kept for the kinds before it.
     var share: Double {
         switch self {
         case .health: 1
@@ -13,6 +13,9 @@ enum WorkClass: Int, CaseIterable, Hashable, Sendable {
         case .bulk: 0.7
         }
     }
+
+    /// Whether it also has a limit of its own at a service.
+    var isBounded: Bool { self == .build || self == .bulk }
 
     /// The part of the memory ceiling from which this kind is refused.
     var memoryShare: Double {
@@ -26,9 +29,12 @@ enum WorkClass: Int, CaseIterable, Hashable, Sendable {
 }
 
 extension APIRoute {
+    /// Reads whose answer is computed for each question.
+    private static let computing: Set<String> = ["/v1/events/{id}/changes", "/v1/graphs/diff"]
+
     var workClass: WorkClass {
         if self.scope == nil || self.upstream == .gateway { return .health }
         if self.scope == .ingest { return .bulk }
-        return self.method == .get ? .read : .build
+        return self.method == .get && !Self.computing.contains(self.path) ? .read : .build
     }
 }

@@ -61,7 +61,7 @@ final class ServiceDirectory: Sendable {
                 for: upstream, shard: shard, fallback: self.standing(upstream, state), turn: state.turn & Int.max,
                 isShunned: { !book.isEmpty && book.state($0, now: now) != .good })
             guard !book.isEmpty, let first = ordered.first else { return ordered }
-            let kept = ordered.filter { book.state($0, now: now) != .ejected }
+            let kept = ordered.filter { book.state($0, now: now) != .leftOut }
             state.book.use(kept.first ?? first, now: now)
             return kept.isEmpty ? ordered : kept
         }
@@ -85,14 +85,23 @@ final class ServiceDirectory: Sendable {
     /// Takes the addresses that names of services have now.
     func take(named: [Upstream: [String]]) { self.state.withLock { $0.named = named } }
 
-    /// The replica could not be reached, broke off or answered that it failed.
-    func failed(_ address: String) {
+    /// The replica could not be reached, broke off, answered that it failed, or not at all.
+    func failed(_ address: String, sentAt: Int64) {
         let now = MonotonicClock.nanoseconds()
-        self.state.withLock { $0.book.failed(address, now: now) }
+        self.state.withLock { $0.book.failed(address, sentAt: sentAt, now: now) }
     }
 
-    func answered(_ address: String) {
-        self.state.withLock { if !$0.book.isEmpty { $0.book.answered(address) } }
+    func answered(_ address: String, sentAt: Int64) {
+        self.state.withLock { state in
+            guard !state.book.isEmpty else { return }
+            state.book.answered(address, sentAt: sentAt, now: MonotonicClock.nanoseconds())
+        }
+    }
+
+    /// A check of health has ended.
+    func checked(_ address: String, _ check: ReplicaBook.Check) {
+        let now = MonotonicClock.nanoseconds()
+        self.state.withLock { $0.book.checked(address, check, now: now) }
     }
 
     /// Takes a second attempt out of the budget of the service.
@@ -101,10 +110,10 @@ final class ServiceDirectory: Sendable {
         return self.state.withLock { $0.budgets[upstream, default: RetryBudget()].withdraw(now: now) }
     }
 
-    /// Replicas left out at the moment.
-    var ejectedCount: Int {
+    /// Replicas left out at the moment, for their failures and because they are not ready.
+    var leftOut: (ejected: Int, unready: Int) {
         let now = MonotonicClock.nanoseconds()
-        return self.state.withLock { $0.book.ejectedCount(now: now) }
+        return self.state.withLock { ($0.book.ejectedCount(now: now), $0.book.unreadyCount(now: now)) }
     }
 
     /// Nanoseconds since the map was last read; nil before the first time.

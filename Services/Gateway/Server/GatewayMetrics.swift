@@ -14,6 +14,7 @@ final class GatewayMetrics: Sendable {
     let handshakes: (http1: Counter, http2: Counter, failed: Counter)
     let inFlight: Meter
     let ejected: Meter
+    let unready: Meter
     let mapAge: Meter
     /// By service and kind of work: requests there now, and how many are let through.
     private let lanes: [(upstream: Upstream, work: WorkClass, inFlight: Meter, limit: Meter)]
@@ -53,6 +54,7 @@ final class GatewayMetrics: Sendable {
         self.handshakes = (handshakes("http/1.1"), handshakes("h2"), handshakes("failed"))
         self.inFlight = Meter(label: "gateway_requests_in_flight", dimensions: [], factory: factory)
         self.ejected = Meter(label: "gateway_upstream_ejected_replicas", dimensions: [], factory: factory)
+        self.unready = Meter(label: "gateway_upstream_unready_replicas", dimensions: [], factory: factory)
         self.mapAge = Meter(label: "gateway_shard_map_age_seconds", dimensions: [], factory: factory)
         self.lanes = [Upstream.graphBuilder, .anomalyPropagation].flatMap { upstream in
             WorkClass.allCases.filter { $0 != .health }.map { work in
@@ -78,12 +80,14 @@ final class GatewayMetrics: Sendable {
     /// Sets the gauges that nobody sets as they change; called once a second.
     func sample(inFlight: InFlight, load: LoadControl, directory: ServiceDirectory) {
         self.inFlight.set(Double(inFlight.count))
-        self.ejected.set(Double(directory.ejectedCount))
+        let leftOut = directory.leftOut
+        self.ejected.set(Double(leftOut.ejected))
+        self.unready.set(Double(leftOut.unready))
         if let age = directory.age { self.mapAge.set(Double(age) / 1e9) }
         for lane in self.lanes {
             let figures = load.figures(lane.upstream, lane.work)
             lane.inFlight.set(Double(figures.inFlight))
-            lane.limit.set(Double(figures.limit))
+            lane.limit.set(Double(figures.bound.limit))
         }
     }
 
