@@ -170,8 +170,8 @@ let package = Package(
             name: "GatewayTests",
             dependencies: [
                 "Gateway", "Postgres", "ServiceRuntime", "Telemetry", "Model", "TestSupport", "Fuzzing", hummingbird,
-                hummingbirdTesting, httpTypes, jwtKit, asyncHTTPClient, crypto, logging, nioCore, nioHTTP1, nioSSL,
-                serviceLifecycle, yams,
+                hummingbirdTesting, httpTypes, jwtKit, asyncHTTPClient, crypto, logging, nioCore, nioPosix, nioHPACK,
+                nioHTTP1, nioHTTP2, nioSSL, serviceLifecycle, yams,
             ],
             exclude: ["Fuzz/Corpus"],
             swiftSettings: strict),

@@ -15,6 +15,7 @@ struct Gateway: Sendable {
     let audit: AuditLog
     let directory: ServiceDirectory
     let discovery: NameDiscovery
+    let probe: ReplicaProbe
     let authority: APIKeyAuthority
     let tokens: JWTAuthority?
     let health: HealthCheck
@@ -26,11 +27,13 @@ struct Gateway: Sendable {
     /// - Parameters:
     ///   - isDraining: whether the service has begun to stop, so that `/readyz` turns before the listener does.
     ///   - onRunning: is told the channel of the listener.
+    ///   - onRedirecting: is told the channel of the listener that redirects, if there is one.
     init(
         settings: GatewaySettings, pool: PostgresPool, logger: Logger, accessLog: AccessLog,
         metrics: any MetricsFactory = MetricsSystem.factory, tracer: TraceRecorder = TraceRecorder(),
         isDraining: @escaping @Sendable () -> Bool = { false },
-        onRunning: @escaping @Sendable (any Channel) async -> Void = { _ in }
+        onRunning: @escaping @Sendable (any Channel) async -> Void = { _ in },
+        onRedirecting: @escaping @Sendable (any Channel) async -> Void = { _ in }
     ) async throws {
         let directory = ServiceDirectory(
             pool: pool, fallback: settings.fallback, breaker: settings.breaker, logger: logger)
@@ -78,6 +81,7 @@ struct Gateway: Sendable {
         self.audit = audit
         self.directory = directory
         self.discovery = NameDiscovery(names: settings.names, directory: directory, logger: logger)
+        self.probe = ReplicaProbe(directory: directory, logger: logger, check: ReplicaProbe.asking(client))
         self.authority = authority
         self.tokens = tokens
         self.health = health
@@ -87,7 +91,8 @@ struct Gateway: Sendable {
         self.redirect = settings.redirectPort.map {
             RedirectListener(
                 host: settings.host, port: $0, securePort: settings.port, headerLimit: settings.door.headerLimit,
-                logger: logger)
+                connectionLimit: settings.door.connectionLimit,
+                timeLimit: .nanoseconds(settings.door.headNanoseconds), logger: logger, onRunning: onRedirecting)
         }
         self.listener = try await PublicListener(
             settings: settings, core: core, certificates: self.certificates, logger: logger, onRunning: onRunning)
@@ -101,6 +106,7 @@ struct Gateway: Sendable {
         if let tokens { services.append(tokens) }
         if let redirect { services.append(redirect) }
         services.append(self.discovery)
+        services.append(self.probe)
         services.append(self.listener)
         return services
     }

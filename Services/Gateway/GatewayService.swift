@@ -242,6 +242,8 @@ extension DoorSettings {
         self.inFlightLimit = settings.integer("HTTP_MAX_IN_FLIGHT")
         self.connectionLimit = settings.integer("HTTP_MAX_CONNECTIONS")
         self.idleSeconds = settings.integer("HTTP_IDLE_TIMEOUT_SECONDS")
+        self.shutdownGraceSeconds = settings.integer("SHUTDOWN_GRACE_SECONDS")
+        self.shutdownDrainSeconds = settings.integer("SHUTDOWN_DRAIN_SECONDS")
         self.headerLimit = settings.integer("REQUEST_HEADER_BYTES")
         let admin = settings.integer("ADMIN_PORT")
         self.adminPort = admin == 0 ? nil : admin

@@ -5,6 +5,7 @@ import Model
 import NIOCore
 import NIOHTTP1
 import NIOSSL
+import Telemetry
 import Testing
 
 @testable import Gateway
@@ -59,6 +60,30 @@ struct LiveEdgeTests {
             #expect(answer.status == .ok)
             try await client.shutdown()
         }
+    }
+
+    @Test("the files of the certificate are watched, and a metric tells when the one in force ends")
+    func watch() async throws {
+        let folder = try OpenSSL.folder()
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let pair = try OpenSSL.selfSigned(in: folder, name: "server")
+        let files = TLSFiles.Pair(certificateFile: pair.certificate, keyFile: pair.key)
+        let registry = MetricsRegistry()
+        let certificates = try ServerCertificates(
+            try files.configuration(), files: files, logger: .quiet, metrics: registry)
+        func told() throws -> Double {
+            let lines = registry.exposition().split(separator: "\n")
+            let line = try #require(lines.first { $0.hasPrefix("gateway_certificate_expiry_timestamp_seconds ") })
+            return try #require(line.split(separator: " ").last.flatMap { Double($0) })
+        }
+        // Two days from now.
+        #expect(abs(try told() - Date().timeIntervalSince1970 - 172_800) < 3_600)
+        let run = Task { try await certificates.run() }
+        _ = try OpenSSL.selfSigned(in: folder, name: "server", days: 9)
+        try await LiveFailureTests.eventually { try told() > Date().timeIntervalSince1970 + 8 * 86_400 }
+        #expect(abs(try told() - Date().timeIntervalSince1970 - 9 * 86_400) < 3_600)
+        run.cancel()
+        _ = await run.result
     }
 
     @Test(

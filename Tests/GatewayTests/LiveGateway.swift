@@ -21,6 +21,7 @@ struct LiveGateway: Sendable {
     let folder: URL
     let certificate: String
     let pool: PostgresPool
+    let settings: GatewaySettings
     let gateway: Gateway
     let builder: FakeService
     let causes: FakeService
@@ -85,7 +86,8 @@ struct LiveGateway: Sendable {
                 group.addTask { try await gateway.listener.run() }
                 let live = LiveGateway(
                     port: try await ports.wait("gateway"), folder: folder, certificate: certificate, pool: pool,
-                    gateway: gateway, builder: builder, causes: causes, builderPort: builderPort, http1: http1,
+                    settings: settings, gateway: gateway, builder: builder, causes: causes, builderPort: builderPort,
+                    http1: http1,
                     http2: http2, log: log)
                 defer { group.cancelAll() }
                 try await body(live)

@@ -28,11 +28,11 @@ enum OpenSSL {
     }
 
     /// A self-signed certificate for `localhost` and 127.0.0.1 that clients can trust as its own authority.
-    static func selfSigned(in folder: URL, name: String) throws -> (certificate: String, key: String) {
+    static func selfSigned(in folder: URL, name: String, days: Int = 2) throws -> (certificate: String, key: String) {
         let certificate = folder.appendingPathComponent("\(name).pem").path
         let key = folder.appendingPathComponent("\(name).key").path
         try Self.run([
-            "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+            "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "\(days)",
             "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key,
             "-out", certificate,
         ])

@@ -28,6 +28,8 @@ final class HTTP1Connection: ChannelDuplexHandler, ClientSide {
     /// Nothing more is read as a request; when the connection is closed for good.
     private var lingersUntil: Int64?
     private var quietSince = MonotonicClock.nanoseconds()
+    /// When the first bytes came of what is not yet a whole head.
+    private var headSince: Int64 = 0
     private var isDraining = false
     private var keepsAlive = true
     private var isChunked = false
@@ -50,7 +52,7 @@ final class HTTP1Connection: ChannelDuplexHandler, ClientSide {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         var piece = self.unwrapInboundIn(data)
         guard self.lingersUntil == nil else { return }
-        if self.exchange == nil, self.buffer == nil { self.quietSince = MonotonicClock.nanoseconds() }
+        if self.exchange == nil, self.buffer == nil { self.headSince = MonotonicClock.nanoseconds() }
         if self.buffer == nil { self.buffer = piece } else { self.buffer?.writeBuffer(&piece) }
         self.process()
     }
@@ -271,8 +273,11 @@ final class HTTP1Connection: ChannelDuplexHandler, ClientSide {
         guard self.exchange == nil else { return }
         let settings = self.loop.core.settings
         // A head that has begun must be complete sooner than an idle connection is given up.
-        let seconds = self.buffer != nil ? min(10, settings.idleSeconds) : settings.idleSeconds
-        if now - self.quietSince > Int64(seconds) * 1_000_000_000 { self.close(context) }
+        let isLate =
+            self.buffer != nil
+            ? now - max(self.headSince, self.quietSince) > settings.headNanoseconds
+            : now - self.quietSince > settings.idleNanoseconds
+        if isLate { self.close(context) }
     }
 
     func drain() {

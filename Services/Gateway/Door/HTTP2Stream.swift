@@ -27,6 +27,9 @@ final class HTTP2Stream: ChannelDuplexHandler, ClientSide {
     private var isBodyEnded = false
     private var isReadHeld = false
     private var isReadWanted = false
+    /// Where the loop keeps this stream while its answer is written and not taken yet, and since when.
+    var unsentPlace: Int?
+    private(set) var unsentSince: Int64 = 0
 
     init(loop: LoopState, peer: PeerText, credentials: CredentialMemory) {
         self.credentials = credentials
@@ -35,7 +38,11 @@ final class HTTP2Stream: ChannelDuplexHandler, ClientSide {
     }
 
     func handlerAdded(context: ChannelHandlerContext) { self.context = context }
-    func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        self.context = nil
+        self.loop.remove(unsent: self)
+    }
 
     // MARK: - Reading
 
@@ -169,10 +176,20 @@ final class HTTP2Stream: ChannelDuplexHandler, ClientSide {
         self.context?.writeAndFlush(self.wrapOutboundOut(.rstStream(.noError)), promise: nil)
     }
 
+    /// The client does not take what was written.
+    func giveUp() {
+        self.isBodyEnded = true
+        self.context?.writeAndFlush(self.wrapOutboundOut(.rstStream(.cancel)), promise: nil)
+    }
+
     func cutOff() { self.context?.writeAndFlush(self.wrapOutboundOut(.rstStream(.internalError)), promise: nil) }
 
     func exchangeIsOver(isReadable: Bool) {
         self.exchange = nil
+        if self.context != nil {
+            self.unsentSince = MonotonicClock.nanoseconds()
+            self.loop.add(unsent: self)
+        }
         // What still comes in is read over, so that the connection's window stays open for other streams.
         self.holdReading(false)
     }
@@ -186,6 +203,7 @@ final class HTTP2Stream: ChannelDuplexHandler, ClientSide {
 
     func channelInactive(context: ChannelHandlerContext) {
         self.context = nil
+        self.loop.remove(unsent: self)
         self.exchange?.interrupt(.clientGone)
         self.exchange = nil
         context.fireChannelInactive()

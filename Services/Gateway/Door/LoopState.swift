@@ -21,6 +21,8 @@ final class LoopState {
     private var dates = DateLine()
     private var stamps = StampText()
     private var running: [Exchange] = []
+    /// HTTP/2 streams whose answer is written but not taken by the client yet.
+    private var unsent: [HTTP2Stream] = []
     private var isTicking = false
     private var lines = ByteBuffer()
     private var isLogScheduled = false
@@ -55,6 +57,19 @@ final class LoopState {
         guard last !== exchange else { return }
         self.running[place] = last
         last.place = place
+    }
+
+    func add(unsent stream: HTTP2Stream) {
+        stream.unsentPlace = self.unsent.count
+        self.unsent.append(stream)
+    }
+
+    func remove(unsent stream: HTTP2Stream) {
+        guard let place = stream.unsentPlace, let last = self.unsent.popLast() else { return }
+        stream.unsentPlace = nil
+        guard last !== stream else { return }
+        self.unsent[place] = last
+        last.unsentPlace = place
     }
 
     private func scheduleTick() {
@@ -140,6 +155,12 @@ final class LoopState {
 
     func checkConnections(now: Int64) {
         for connection in self.connections.values { connection.check(now: now, settings: self.core.settings) }
+        for index in self.unsent.indices.reversed() where index < self.unsent.count {
+            let stream = self.unsent[index]
+            guard now - stream.unsentSince > self.core.settings.idleNanoseconds else { continue }
+            self.remove(unsent: stream)
+            stream.giveUp()
+        }
         self.pool.dropIdle(now: now)
     }
 

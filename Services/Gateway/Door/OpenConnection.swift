@@ -2,13 +2,13 @@ import NIOCore
 
 /// One client's connection from its acceptance on.
 final class OpenConnection {
-    /// How long a client may take for TLS.
-    static let handshakeNanoseconds: Int64 = 10_000_000_000
-
     let channel: any Channel
     private let openedAt: Int64
     private var state = State.handshaking
     private var isDraining = false
+    /// Bytes that the client had not taken when it was last looked, and since when they have not become fewer.
+    private var pendingBytes = 0
+    private var stalledSince: Int64
 
     private enum State {
         case handshaking
@@ -19,6 +19,7 @@ final class OpenConnection {
     init(channel: any Channel, now: Int64) {
         self.channel = channel
         self.openedAt = now
+        self.stalledSince = now
     }
 
     func speaks(_ handler: HTTP1Connection) {
@@ -36,14 +37,23 @@ final class OpenConnection {
         if case .http2 = self.state { self.channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent()) }
     }
 
+    /// Looked at once a second.
     func check(now: Int64, settings: DoorSettings) {
         switch self.state {
         case .handshaking:
-            if now - self.openedAt > Self.handshakeNanoseconds { self.channel.close(promise: nil) }
+            if now - self.openedAt > settings.headNanoseconds { self.channel.close(promise: nil) }
         case .http1(let handler): handler.check(now: now)
-        // The library's own handler watches these.
-        case .http2: break
+        // The library's own handler closes idle ones, but waits for as long as streams are open.
+        case .http2: if self.isStalled(now: now, settings: settings) { self.channel.close(promise: nil) }
         }
+    }
+
+    /// Whether the client has taken nothing of what is written for as long as a connection may be idle.
+    private func isStalled(now: Int64, settings: DoorSettings) -> Bool {
+        let pending = (try? self.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
+        if pending == 0 || pending < self.pendingBytes { self.stalledSince = now }
+        self.pendingBytes = pending
+        return now - self.stalledSince > settings.idleNanoseconds
     }
 
     func drain() {

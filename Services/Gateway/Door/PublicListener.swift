@@ -10,9 +10,6 @@ import Synchronization
 
 /// The public port: accepts connections, speaks TLS, hands each connection to the event loop it stays on, and stops in order.
 final class PublicListener: Service {
-    /// How long connections may go on after the listener has closed.
-    static let drainLimit = Duration.seconds(10)
-
     private let settings: GatewaySettings
     private let core: DoorCore
     private let certificates: ServerCertificates
@@ -150,7 +147,9 @@ final class PublicListener: Service {
         let manager = NIOHTTP2ServerConnectionManagementHandler(
             eventLoop: channel.eventLoop,
             configuration: .init(
-                maxIdleTime: .seconds(Int64(settings.idleSeconds)), maxAge: nil, maxGraceTime: .seconds(10),
+                maxIdleTime: .seconds(Int64(settings.idleSeconds)), maxAge: nil,
+                // From the first GOAWAY, while the listener is still open.
+                maxGraceTime: .seconds(Int64(settings.shutdownGraceSeconds)),
                 keepalive: nil))
         let peer = Self.peer(of: channel)
         let credentials = NIOLoopBound(CredentialMemory(), eventLoop: channel.eventLoop)
@@ -186,10 +185,11 @@ final class PublicListener: Service {
             }
     }
 
-    /// Lets running requests finish: HTTP/1 connections close behind their answer, HTTP/2 ones get GOAWAY.
+    /// Lets running requests finish, for as long as an orderly stop may take: HTTP/1 connections close behind their answer,
+    /// HTTP/2 ones get GOAWAY.
     private func drain() async {
         for (_, loop) in self.loops { try? await loop.onLoop { $0.drain() } }
-        let deadline = ContinuousClock.now + Self.drainLimit
+        let deadline = ContinuousClock.now + self.core.settings.drainLimit
         while self.openCount.load(ordering: .relaxed) > 0, ContinuousClock.now < deadline {
             do { try await Task.sleep(for: .milliseconds(20)) } catch { return }
         }

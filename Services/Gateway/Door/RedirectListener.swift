@@ -1,4 +1,5 @@
 import Logging
+import Model
 import NIOCore
 import NIOPosix
 import ServiceLifecycle
@@ -10,20 +11,26 @@ struct RedirectListener: Service {
     /// Where TLS is spoken; left out of the address when it is 443.
     let securePort: Int
     let headerLimit: Int
+    /// Connections at once.
+    let connectionLimit: Int
+    /// How long one may last, whatever comes on it.
+    let timeLimit: TimeAmount
     let logger: Logger
     var onRunning: @Sendable (any Channel) async -> Void = { _ in }
 
     func run() async throws {
         let securePort = self.securePort
         let headerLimit = self.headerLimit
+        let timeLimit = self.timeLimit
+        let places = InFlight(limit: self.connectionLimit)
         let listener = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandlers([
-                        IdleStateHandler(readTimeout: .seconds(10)),
-                        RedirectHandler(securePort: securePort, headerLimit: headerLimit),
-                    ])
+                    guard places.enter() else { throw ChannelError.connectPending }
+                    channel.closeFuture.whenComplete { _ in places.leave() }
+                    try channel.pipeline.syncOperations.addHandler(
+                        RedirectHandler(securePort: securePort, headerLimit: headerLimit, timeLimit: timeLimit))
                 }
             }
             .bind(host: self.host, port: self.port).get()
@@ -56,14 +63,23 @@ final class RedirectHandler: ChannelInboundHandler {
     typealias OutboundOut = ByteBuffer
 
     private let securePort: Int
+    private let timeLimit: TimeAmount
+    private var end: Scheduled<Void>?
     private var reader: HTTP1RequestReader
     private var buffer = ByteBuffer()
     private var isDone = false
 
-    init(securePort: Int, headerLimit: Int) {
+    init(securePort: Int, headerLimit: Int, timeLimit: TimeAmount) {
         self.securePort = securePort
+        self.timeLimit = timeLimit
         self.reader = HTTP1RequestReader(headerLimit: headerLimit)
     }
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.end = context.eventLoop.assumeIsolated().scheduleTask(in: self.timeLimit) { context.close(promise: nil) }
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) { self.end?.cancel() }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard !self.isDone else { return }
@@ -76,17 +92,19 @@ final class RedirectHandler: ChannelInboundHandler {
             let location = RedirectListener.location(
                 host: head.authority, target: head.target, securePort: self.securePort)
         {
-            answer.writeString("HTTP/1.1 308 Permanent Redirect\r\nlocation: \(location)\r\n")
+            answer.writeString(
+                "HTTP/1.1 308 Permanent Redirect\r\nlocation: \(location)\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+            )
         } else {
-            answer.writeStaticString("HTTP/1.1 400 Bad Request\r\n")
+            let problem = ProblemBody.render(
+                Problem(.invalidRequest, detail: "The request names no host and path that can be asked for over TLS."))
+            answer.writeString(
+                "HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\ncontent-length: \(problem.count)\r\n"
+                    + "connection: close\r\n\r\n")
+            answer.writeBytes(problem)
         }
-        answer.writeStaticString("content-length: 0\r\nconnection: close\r\n\r\n")
         context.writeAndFlush(self.wrapOutboundOut(answer), promise: nil)
         context.close(promise: nil)
-    }
-
-    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if event is IdleStateHandler.IdleStateEvent { context.close(promise: nil) }
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }

@@ -13,6 +13,9 @@ struct DoorSettings: Hashable, Sendable {
     var streamLimit = 100
     /// An idle connection is closed after this time.
     var idleSeconds = 60
+    /// Longest orderly stop, and how long of it the listener stays open.
+    var shutdownGraceSeconds = 20
+    var shutdownDrainSeconds = 2
     /// Bytes of one header field, and of all together.
     var headerLimit = 16 << 10
     var callerPolicy = GCRA(burst: 1_000, refillPerSecond: 1_000)
@@ -32,4 +35,11 @@ struct DoorSettings: Hashable, Sendable {
     var hasAdminWrites = false
     /// `Strict-Transport-Security` max-age.
     var hstsSeconds = 31_536_000
+
+    var idleNanoseconds: Int64 { Int64(self.idleSeconds) * 1_000_000_000 }
+    /// How long a client may take for TLS, and then for a head that it has begun.
+    var headNanoseconds: Int64 { min(10_000_000_000, self.idleNanoseconds) }
+    /// How long connections may go on after the listener has closed: what an orderly stop has left, but for a second in which the
+    /// other services stop.
+    var drainLimit: Duration { .seconds(max(1, self.shutdownGraceSeconds - self.shutdownDrainSeconds - 1)) }
 }
