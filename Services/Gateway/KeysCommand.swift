@@ -10,10 +10,28 @@ import Telemetry
 struct KeysCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "keys", abstract: "Make, list, replace and revoke API keys.",
+        discussion: """
+            Works on the database of DATABASE_URL, also while no gateway runs. What is changed is noted in audit_log (AUDIT_LEVEL
+            SECURITY, CHANGES, which is the default, or ALL).
+
+            Examples:
+              gateway keys create --caller billing --scopes ingest,read --expires-days 90
+              gateway keys list --output json
+              gateway keys rotate 0f3a9c2e5b7d1846 --grace-seconds 86400
+              gateway keys revoke 0f3a9c2e5b7d1846
+
+            Exit codes: 0 done; 1 there is no such key, or the database does not answer; 64 wrong usage or configuration.
+            """,
         subcommands: [Create.self, List.self, Rotate.self, Revoke.self])
 
-    /// Runs `body` on the configured database.
-    static func withStore(_ body: (APIKeyStore) async throws -> Void) async throws {
+    /// What a command did to a key.
+    struct Deed {
+        var words: String
+        var keyID: String
+    }
+
+    /// Runs `body` on the configured database and notes in the audit log what it says it did.
+    static func withStore(_ body: (APIKeyStore) async throws -> Deed?) async throws {
         let settings = try ServiceCommand<GatewayService>.loadSettings()
         do {
             var configuration = try settings.database()
@@ -22,7 +40,14 @@ struct KeysCommand: AsyncParsableCommand {
             var logger = Logger(label: "gateway.keys", factory: { StreamLogHandler.standardError(label: $0) })
             logger.logLevel = .error
             try await PostgresPool.withPool(configuration, logger: logger) { pool in
-                try await body(APIKeyStore(pool: pool))
+                guard let deed = try await body(APIKeyStore(pool: pool)) else { return }
+                var event = AuditEvent.command(
+                    .security, deed.words, time: Timestamp(milliseconds: WallClock.milliseconds()))
+                event.keyID = deed.keyID
+                guard event.isKept(at: AuditLevel(rawValue: settings.text("AUDIT_LEVEL")) ?? .changes) else { return }
+                try await pool.withTransaction { [event] in
+                    try await AuditStore.record(event, service: GatewayService.name, on: $0)
+                }
             }
         } catch let error as PostgresError {
             FileHandle.standardError.write(Data("\(error)\n".utf8))
@@ -52,6 +77,7 @@ struct KeysCommand: AsyncParsableCommand {
                 _ = try await store.insert(
                     key, for: request, now: Timestamp(milliseconds: WallClock.milliseconds()))
                 print(key.text)
+                return Deed(words: "keys create", keyID: key.id)
             }
         }
 
@@ -87,6 +113,7 @@ struct KeysCommand: AsyncParsableCommand {
                     after = last.id
                 }
                 if self.output == .json { try OutputFormat.printJSON(items) }
+                return nil
             }
         }
     }
@@ -115,6 +142,7 @@ struct KeysCommand: AsyncParsableCommand {
                     throw ExitCode.failure
                 }
                 print(key.text)
+                return Deed(words: "keys rotate", keyID: self.id)
             }
         }
     }
@@ -132,6 +160,7 @@ struct KeysCommand: AsyncParsableCommand {
                     throw ExitCode.failure
                 }
                 print("revoked \(self.id)")
+                return Deed(words: "keys revoke", keyID: self.id)
             }
         }
     }

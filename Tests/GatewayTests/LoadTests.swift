@@ -143,6 +143,24 @@ struct LoadTests {
         #expect(limit.limit >= before)
     }
 
+    @Test("a service that stands still for a moment goes on taking the few writes and reads that come")
+    func standsStill() {
+        var limit = UpstreamLimit()
+        var now: Int64 = 0
+        // Answers of a second instead of a thousandth, again and again: as slow as it gets.
+        for round in 0..<200 {
+            let works: [WorkClass] = (0..<12).map { $0 < 8 ? .bulk : .read }
+            for work in works {
+                let isTaken = limit.begin(work)
+                #expect(isTaken, "round \(round)")
+            }
+            now += GradientLimit.windowNanoseconds
+            let nanoseconds: Int64 = round < 20 ? 1_000_000 : 1_000_000_000
+            for work in works { limit.end(work, .answered(nanoseconds: nanoseconds), now: now) }
+        }
+        #expect(limit.limit == UpstreamLimit.least)
+    }
+
     @Test("a limit shrinks under refusals, never below its floor, and grows again only when it is used")
     func bounds() {
         var limit = GradientLimit()

@@ -105,11 +105,12 @@ struct GradientLimit: Hashable, Sendable {
     /// - Parameters:
     ///   - gradient: 0.5 ... 1, below 1: too much is there.
     ///   - peak: most requests there at once.
-    static func next(_ limit: Double, gradient: Double, peak: Int) -> Double {
+    ///   - least: it never is below.
+    static func next(_ limit: Double, gradient: Double, peak: Int, least: Double = GradientLimit.least) -> Double {
         // A limit that nobody reaches says nothing: it does not grow.
         let isUsed = Double(peak) * 2 >= limit
         guard gradient < 1 || isUsed else { return limit }
         let wanted = limit * gradient + (gradient < 1 ? 0 : limit.squareRoot())
-        return min(Self.most, max(Self.least, 0.8 * limit + 0.2 * wanted))
+        return min(Self.most, max(least, 0.8 * limit + 0.2 * wanted))
     }
 }

@@ -11,6 +11,9 @@ struct UpstreamLimit: Hashable, Sendable {
         let limit: Int
     }
 
+    /// Of all kinds together, so that even bulk, the last, keeps some twenty places while a service stands still for a moment.
+    static let least = 2 * GradientLimit.least
+
     private(set) var limit = GradientLimit.initial
     private(set) var inFlight = 0
     private var kinds = [GradientLimit](repeating: GradientLimit(), count: WorkClass.allCases.count)
@@ -47,7 +50,7 @@ struct UpstreamLimit: Hashable, Sendable {
             gradient = max(0.5, min(1, Double(self.windowCount) / max(self.windowSlowness, .leastNormalMagnitude)))
         }
         if self.windowDropped * 10 > self.windowCount { gradient = min(gradient, 0.8) }
-        self.limit = GradientLimit.next(self.limit, gradient: gradient, peak: self.windowPeak)
+        self.limit = GradientLimit.next(self.limit, gradient: gradient, peak: self.windowPeak, least: Self.least)
         self.windowStart = now
         self.windowSlowness = 0
         self.windowCount = 0
