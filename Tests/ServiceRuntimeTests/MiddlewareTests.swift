@@ -24,8 +24,8 @@ private struct Door: Sendable {
         health.markStarted()
         let metrics = MetricsRegistry()
         let router = ServiceRouter(
-            tracer: TraceRecorder(), metrics: metrics, health: health, secrets: try CallerTokenSecrets(path: path),
-            inFlightLimit: inFlightLimit
+            tracer: TraceRecorder(sampler: RatioSampler(ratio: 1)), metrics: metrics, health: health,
+            secrets: try CallerTokenSecrets(path: path), inFlightLimit: inFlightLimit
         ).build(watch: CallWatch(), Self.routes).router
         try await Application(router: router).test(.router) { client in
             try await body(Door(client: client, metrics: metrics))
@@ -163,6 +163,20 @@ struct MiddlewareTests {
         try await Door.open { (door: Door) async throws in
             let answer = try await door.call(.get, "/v1/events", headers: ["traceparent": "00-zz"])
             #expect(answer.header("traceparent").flatMap { TraceContext(parent: $0) } != nil)
+        }
+    }
+
+    @Test(
+        "a probe is sampled only when its caller says so, a request always",
+        arguments: [("/livez", false), ("/readyz", false), ("/health", false), ("/v1/events", true)])
+    func sampled(path: String, isSampled: Bool) async throws {
+        let caller = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+        try await Door.open { (door: Door) async throws in
+            for (headers, expected) in [([:], isSampled), (["traceparent": caller], true)] {
+                let answer = try await door.call(.get, path, headers: headers)
+                let trace = try #require(answer.header("traceparent").flatMap { TraceContext(parent: $0) })
+                #expect(trace.isSampled == expected)
+            }
         }
     }
 

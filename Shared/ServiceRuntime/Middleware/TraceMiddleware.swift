@@ -19,7 +19,9 @@ public struct TraceMiddleware: RouterMiddleware {
     public func handle(
         _ request: Request, context: CallContext, next: @concurrent (Request, CallContext) async throws -> Response
     ) async throws -> Response {
-        let span = self.start(request.headers, method: MethodLabel.text(request.method), at: DefaultTracerClock.now)
+        let span = self.start(
+            request.headers, method: MethodLabel.text(request.method), at: DefaultTracerClock.now,
+            isProbe: RouteTable.operational.contains(request.uri.path))
         var context = context
         context.trace = span.trace
         let completion = Completion { span.end() }
@@ -37,11 +39,16 @@ public struct TraceMiddleware: RouterMiddleware {
         }
     }
 
-    func start(_ headers: HTTPFields, method: String, at instant: some TracerInstant) -> TraceSpan {
+    /// - Parameter isProbe: a probe without a trace of its caller's is not sampled: nobody looks for it, and among the
+    ///   exemplars it would take the place of a request that somebody waited for.
+    func start(
+        _ headers: HTTPFields, method: String, at instant: some TracerInstant, isProbe: Bool = false
+    ) -> TraceSpan {
         var carried = InstrumentationContext.topLevel
         if let name = Self.parent, let parent = headers[name] {
             carried.traceContext = TraceContext(parent: parent, state: Self.state.flatMap { headers[$0] })
         }
+        if isProbe, carried.traceContext == nil { carried.traceContext = .root(isSampled: false) }
         return self.tracer.startSpan(
             method, context: carried, ofKind: .server, at: instant, function: #function, file: #fileID, line: #line)
     }
