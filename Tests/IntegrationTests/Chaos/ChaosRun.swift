@@ -30,9 +30,6 @@ enum ChaosRun {
         options.database = "chaos_\(UInt32.random(in: 0 ... .max))"
         options.programs = replicas + ["gateway"]
         options.started = Array(replicas.prefix(started ?? replicas.count)) + ["gateway"]
-        // Uploads that are answered before they have come in whole, hundreds of them over one connection of HTTP/2, make later
-        // ones on it stall. What is looked at here lies behind the door.
-        options.allowsHTTP2 = false
         options.namesServer = server != nil
         // Short, so that what a lost owner held is evaluated again within the patience of a test.
         options.settings = ["LEASE_SECONDS": "2"]
