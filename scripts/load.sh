@@ -33,7 +33,16 @@ path=$gateway$unchanged
 is_broad() { [[ $(ask "$path" 2>/dev/null | jq '.edges | length') == 200 ]]; }
 wait_until 60 is_broad || die "the event has no graph of 200 edges after a minute"
 bytes=$(ask "$path" | wc -c)
-tag=$(ask -D - -o /dev/null "$path" | tr -d '\r' | sed -n 's/^etag: //Ip')
+# The tag of the graph once nothing is evaluated any more: after that it stays.
+tag=
+# shellcheck disable=SC2317
+is_still() {
+    local before=$tag
+    tag=$(ask -D - -o /dev/null "$path" | tr -d '\r' | sed -n 's/^etag: //Ip')
+    sleep 3
+    [[ -n $tag && $tag == "$before" ]]
+}
+wait_until 120 is_still || die "the graph of 200 edges is still revised after two minutes"
 say "graph of 200 edges: $bytes bytes"
 
 # asked PATH HEADER...: requests a second that 32 connections get, after a line with percentiles on stderr.
