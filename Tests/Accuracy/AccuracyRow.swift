@@ -19,12 +19,13 @@ struct AccuracyRow: Codable, Equatable, Sendable {
     }
 }
 
-/// Figures for people: a line per set and case.
+/// Figures for people: a line per set and case, with the goal of those that have one.
 enum AccuracyTable {
     static func print(_ rows: [AccuracyRow]) {
         var lines: [(set: String, name: String, text: String)] = []
         for row in rows {
-            let part = "\(row.measure) \(Self.short(row.value))"
+            let goal = AccuracyGoal.of(row).map { " (\($0.verdict(on: row.value)))" } ?? ""
+            let part = "\(row.measure) \(Self.short(row.value))\(goal)"
             if let last = lines.indices.last, lines[last].set == row.set, lines[last].name == row.case {
                 lines[last].text += ", " + part
             } else {

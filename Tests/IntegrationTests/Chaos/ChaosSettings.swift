@@ -5,6 +5,7 @@ import Foundation
 /// | variable | default | `make chaos` | meaning |
 /// |---|---|---|---|
 /// | `CHAOS_BUILDER_KILLS` | 4 | 100 | `kill -9` of graph-builder during ingest |
+/// | `CHAOS_GATEWAY_KILLS` | 2 | 20 | `kill -9` of the gateway during ingest |
 /// | `CHAOS_SERVER_KILLS` | 2 | 20 | `kill -9` of PostgreSQL, all its processes, during ingest |
 /// | `CHAOS_SNAPSHOT_KILLS` | 4 | 40 | `kill -9` of `graph-builder snapshot rotate` |
 /// | `CHAOS_SCORING_KILLS` | 4 | 40 | `kill -9` of anomaly-propagation, every fourth of PostgreSQL, while it scores |
@@ -14,6 +15,7 @@ import Foundation
 /// | `CHAOS_SEED` | 1 | 1 | decides the moments |
 enum ChaosSettings {
     static var builderKills: Int { Self.number("CHAOS_BUILDER_KILLS", 4) }
+    static var gatewayKills: Int { Self.number("CHAOS_GATEWAY_KILLS", 2) }
     static var serverKills: Int { Self.number("CHAOS_SERVER_KILLS", 2) }
     static var snapshotKills: Int { Self.number("CHAOS_SNAPSHOT_KILLS", 4) }
     static var scoringKills: Int { Self.number("CHAOS_SCORING_KILLS", 4) }

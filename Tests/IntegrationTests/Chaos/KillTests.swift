@@ -17,10 +17,16 @@ extension ProcessTests {
         )
         func graphBuilder() async throws {
             try await self.survive(ChaosSettings.builderKills, seed: ChaosSettings.seed) { stack in
-                let program = try stack.program("graph-builder")
-                program.signal(SIGKILL)
-                _ = try await program.waitForExit(seconds: 10)
-                try stack.startService("graph-builder")
+                try await Self.killAndStart("graph-builder", stack)
+            }
+        }
+
+        @Test(
+            "the gateway is killed at random moments of ingest: nothing is lost or doubled, every graph is as without"
+        )
+        func gateway() async throws {
+            try await self.survive(ChaosSettings.gatewayKills, seed: ChaosSettings.seed + 2) { stack in
+                try await Self.killAndStart("gateway", stack)
             }
         }
 
@@ -29,6 +35,13 @@ extension ProcessTests {
             try await self.survive(ChaosSettings.serverKills, seed: ChaosSettings.seed + 1) { stack in
                 try await stack.cluster.crash()
             }
+        }
+
+        private static func killAndStart(_ name: String, _ stack: Stack) async throws {
+            let program = try stack.program(name)
+            program.signal(SIGKILL)
+            _ = try await program.waitForExit(seconds: 10)
+            try stack.startService(name)
         }
 
         /// Sends at full rate, calls `kill` in the middle of it as often as told, and compares.
