@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A quarter of an hour of accelerated replay, over and over: memory of graph-builder must be flat (last quarter of the time within
+# A quarter of an hour of accelerated replay, over and over: memory of each service must be flat (last quarter of the time within
 # 3 % of the second), and tables must not grow beyond what is kept: days older than OBSERVATION_RETENTION_DAYS (1) go every
 # OBSERVATION_RETENTION_INTERVAL_SECONDS (5), and with them what was concluded from them. SECONDS_TO_RUN=N for another length.
 # UNDERCURRENT_BIN=FOLDER: programs built before.
@@ -24,10 +24,11 @@ leave() {
 }
 trap leave EXIT
 trap 'exit 130' INT TERM
-metrics=19681
+declare -A metrics=([graph-builder]=19681 [anomaly-propagation]=19682 [gateway]=19643)
 EMPTY=1 UNDERCURRENT_DATA=$folder RATE_LIMITER_TOKENS=1000000 RATE_LIMITER_REFILL_RATE=1000000 \
-    OBSERVATION_RETENTION_DAYS="$days" OBSERVATION_RETENTION_INTERVAL_SECONDS=5 GATEWAY_PORT=18643 GATEWAY_METRICS_PORT=19643 GRAPH_BUILDER_PORT=18681 \
-    GRAPH_BUILDER_METRICS_PORT=$metrics ANOMALY_PROPAGATION_PORT=18682 ANOMALY_PROPAGATION_METRICS_PORT=19682 \
+    OBSERVATION_RETENTION_DAYS="$days" OBSERVATION_RETENTION_INTERVAL_SECONDS=5 GATEWAY_PORT=18643 GATEWAY_METRICS_PORT=${metrics[gateway]} GRAPH_BUILDER_PORT=18681 \
+    GRAPH_BUILDER_METRICS_PORT=${metrics[graph-builder]} ANOMALY_PROPAGATION_PORT=18682 \
+    ANOMALY_PROPAGATION_METRICS_PORT=${metrics[anomaly-propagation]} \
     scripts/run.sh >"$folder/run.log" 2>&1 &
 system=$!
 is_up() { grep -q '^==> up at' "$folder/run.log" || ! kill -0 "$system" 2>/dev/null; }
@@ -39,7 +40,7 @@ grep -q '^==> up at' "$folder/run.log" || {
 bin=${UNDERCURRENT_BIN:-$(swift build -c release --show-bin-path)}
 url=$(sed -n 's/.*"databaseUrl": "\(.*\)",/\1/p' "$folder/connection.json")
 sql() { psql -qAt "$url" -c "$1"; }
-memory() { curl -fsS "http://127.0.0.1:$metrics/metrics" | awk '$1 == "process_resident_memory_bytes" { print $2 }'; }
+memory() { curl -fsS "http://127.0.0.1:${metrics[$1]}/metrics" | awk '$1 == "process_resident_memory_bytes" { print $2 }'; }
 # A day of two venues in each round, later than the one before, so that retention has something to do.
 recording=$folder/day.csv
 make_day() {
@@ -59,7 +60,9 @@ day=0
 : >"$folder/memory"
 (
     while sleep 2; do
-        printf '%s %s\n' "$((SECONDS - began))" "$(memory)" >>"$folder/memory"
+        for service in "${!metrics[@]}"; do
+            printf '%s %s %s\n' "$((SECONDS - began))" "$service" "$(memory "$service")" >>"$folder/memory"
+        done
     done
 ) &
 sampler=$!
@@ -103,11 +106,15 @@ printf 'graphs kept by id per event: %s (at most 128)\n' \
 (($(sql 'SELECT coalesce(max(count), 0) FROM (SELECT count(*) FROM graph_history GROUP BY shard, event_id) h') <= 128)) ||
     die "graph_history grows beyond its bound"
 awk -v length_s="$length" '
-    $1 >= length_s / 4 && $1 < length_s / 2 { second += $2; seconds++ }
-    $1 >= length_s * 3 / 4 { last += $2; lasts++ }
+    { service[$2] }
+    $1 >= length_s / 4 && $1 < length_s / 2 { second[$2] += $3; seconds[$2]++ }
+    $1 >= length_s * 3 / 4 { last[$2] += $3; lasts[$2]++ }
     END {
-        if (!seconds || !lasts) { print "no samples"; exit 1 }
-        second /= seconds; last /= lasts; growth = 100 * (last - second) / second
-        printf "memory: second quarter %.1f MB, last quarter %.1f MB, %+.1f %%\n", second / 1e6, last / 1e6, growth
-        exit growth > 3
+        for (name in service) {
+            if (!seconds[name] || !lasts[name]) { print "no samples of " name; exit 1 }
+            before = second[name] / seconds[name]; after = last[name] / lasts[name]; growth = 100 * (after - before) / before
+            printf "memory of %s: second quarter %.1f MB, last quarter %.1f MB, %+.1f %%\n", name, before / 1e6, after / 1e6, growth
+            if (growth > 3) grown = 1
+        }
+        exit grown
     }' "$folder/memory" || die "memory grew"
