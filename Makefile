@@ -11,7 +11,7 @@ run: ## Build, start everything, replay the samples, print the report; stays up 
 test: ## Install and start what tests need, run all of them, one summary
 	@scripts/test.sh
 
-chaos: ## Kill services and the database again and again during ingest: 100 and 20 times (takes half an hour)
+chaos: ## Kill services and the database 220 times during ingest, snapshots and scoring (takes half an hour)
 	@scripts/chaos.sh
 
 test-faults: ## Hold the promises about faults against real processes (at most 25 minutes)

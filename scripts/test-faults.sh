@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The promises about faults, held against real processes: kills, outages, replicas that come and go, trials that are built in,
 # damaged snapshots, readiness. Ends within 25 minutes. `make test` runs a shorter form of most of it, `make chaos` a longer one.
-# FILTER=REGEX runs a part.
+# FILTER=REGEX runs a part. FORMER_BIN=FOLDER: programs of an earlier release, which serve while this one migrates.
 set -euo pipefail
 # shellcheck source=scripts/lib/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"

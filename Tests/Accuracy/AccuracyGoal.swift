@@ -3,6 +3,7 @@ struct AccuracyGoal: Equatable, Sendable {
     enum Bound: Equatable, Sendable {
         case atLeast(Double)
         case atMost(Double)
+        case between(Double, Double)
     }
 
     /// How names of sets of the source begin.
@@ -12,7 +13,7 @@ struct AccuracyGoal: Equatable, Sendable {
     let measure: String
     let bound: Bound
 
-    static let all = servers + services + markets
+    static let all = servers + services + markets + forecasts
 
     private static let servers =
         [
@@ -36,8 +37,14 @@ struct AccuracyGoal: Equatable, Sendable {
 
     /// Each is yes (1) or no.
     private static let markets = [
-        "leaderIsRight", "lagIsWithin3Seconds", "intervalCovers", "reversedInputFlipsSign", "isSignificantAt5Percent",
+        "leaderIsRight", "lagIsWithin3Seconds", "intervalCovers", "reversedInputFlipsSign",
     ].map { Self(source: "market-btcjpy", case: nil, measure: $0, bound: .atLeast(1)) }
+
+    /// Of any recording: signs above the base rate, and as many outcomes in the interval as it says.
+    private static let forecasts = [
+        Self(source: "", case: nil, measure: "isSignificantAt5Percent", bound: .atLeast(1)),
+        Self(source: "", case: nil, measure: "coverageOf80Percent", bound: .between(0.75, 0.85)),
+    ]
 
     /// The goal of a figure, if it has one.
     static func of(_ row: AccuracyRow) -> AccuracyGoal? {
@@ -51,6 +58,7 @@ struct AccuracyGoal: Equatable, Sendable {
         switch self.bound {
         case .atLeast(let least): value >= least
         case .atMost(let most): value <= most
+        case .between(let least, let most): least <= value && value <= most
         }
     }
 
@@ -60,6 +68,7 @@ struct AccuracyGoal: Equatable, Sendable {
             switch self.bound {
             case .atLeast(let least): ">= \(least)"
             case .atMost(let most): "<= \(most)"
+            case .between(let least, let most): "\(least) ... \(most)"
             }
         return "\(bound), \(self.isMet(by: value) ? "met" : "missed")"
     }

@@ -15,6 +15,8 @@ struct AccuracyGoalTests {
             ("services-petshop/high_traffic", "calls", "rootCauseAt3", 0.93, true),
             ("market-btcjpy", "am", "leaderIsRight", 1, true),
             ("market-btcjpy", "am/forecasts", "isSignificantAt5Percent", 0, false),
+            ("labelled-asd", "all/forecasts of the second half", "coverageOf80Percent", 0.52, false),
+            ("labelled-smd", "all/forecasts of the second half", "coverageOf80Percent", 0.82, true),
         ])
     func goals(set: String, name: String, measure: String, value: Double, isMet: Bool) throws {
         let goal = try #require(AccuracyGoal.of(AccuracyRow(set, name, measure, value)))

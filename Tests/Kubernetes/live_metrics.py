@@ -1,4 +1,4 @@
-"""Every metric that rules, panels, autoscalers and the adapter name is exported by the running services, every query of them
+"""Every metric that rules, panels, runbooks, autoscalers and the adapter name is exported by the running services, every query of them
 gives a result, and docs/metrics.md knows every exported metric. A real Prometheus scrapes the services under load, and has
 exemplars for every panel that shows them, whose traces the services' logs know."""
 
@@ -39,6 +39,9 @@ def expressions():
         query = rule["metricsQuery"].replace("<<.Series>>", name).replace("<<.LabelMatchers>>", 'namespace="undercurrent",pod=~".+"').replace("<<.GroupBy>>", "pod")
         yield f"adapter {rule['name']['as']}", rule["seriesQuery"], True
         yield f"adapter {rule['name']['as']}", query, True
+    for path in sorted((root / "docs" / "runbooks").glob("*.md")):
+        for query in re.findall(r"^promtool query instant \S+ '([^']*)'$", path.read_text(), re.M):
+            yield f"runbook {path.stem}", query, False
 
 
 def selectors(expression):

@@ -131,6 +131,23 @@ struct EdgeLivesTests {
         #expect(!HalfLife.hasShrunk(points(Array(repeating: planted, count: 16), noise: 0.03), overlap: 4))
     }
 
+    @Test("a link that begins to decay is warned of once, with its half-life, before it is gone")
+    func warned() throws {
+        // Eight windows at z 1.6, then half as much every two hours.
+        let scores = (0..<18).map { tanh(1.6 * exp2(-Double(max(0, $0 - 7)) * 1_800_000 / 7_200_000)) }
+        var lives = EdgeLives(patience: 4)
+        let changes = scores.enumerated().flatMap { step, score in
+            lives.follow([Self.edge(score, size: 400)], at: Self.end(step)) { _, _ in nil }
+        }
+        let warnings = changes.filter { $0.kind == .halfLifeShrunk }
+        #expect(warnings.count == 1)
+        let warning = try #require(warnings.first)
+        #expect(warning.windowEnd <= Self.end(17) && (warning.after?.score ?? 0) > 0.2)
+        // What is left of the eight steady windows lengthens it.
+        let halfLifeMs = try #require(warning.halfLifeMs)
+        #expect((7_200_000...4 * 7_200_000).contains(halfLifeMs))
+    }
+
     @Test("a steady link of white noise changes less than once in fifty windows, one that is cut breaks within one")
     func planted() {
         var numbers = SeededNumbers(seed: 5)

@@ -8,7 +8,8 @@ import Testing
 
 extension ProcessTests {
     /// Programs that know schema N and programs that know N + 1 (`NEXT_MIGRATION_FILE`, which only debug builds read), side by side
-    /// on one database while clients send and read.
+    /// on one database while clients send and read. `FORMER_BIN=FOLDER`: those of schema N are programs of an earlier release, of
+    /// the same engine version; else they are of this build.
     ///
     /// Seen to fail: with a `lockTimeout` of 10 s in `Migrator` reads are refused while a transaction is open; without
     /// `AfterMigration` new programs take shards before their schema is there.
@@ -116,6 +117,9 @@ extension ProcessTests {
                     "SHUTDOWN_DRAIN_SECONDS": "2",
                 ]) { $1 }
                 for name in Self.newer { options.settingsOf[name] = ["NEXT_MIGRATION_FILE": file] }
+                if let former = ProcessInfo.processInfo.environment["FORMER_BIN"] {
+                    for name in Self.older { options.folderOf[name] = former }
+                }
             } _: { stack in
                 let evidence = Evidence(stack: stack, plan: plan)
                 try await evidence.watchWriters()

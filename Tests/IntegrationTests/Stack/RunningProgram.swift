@@ -24,8 +24,12 @@ final class RunningProgram: Sendable {
     /// - Parameters:
     ///   - settings: the whole environment of ours; nothing else is passed on but PATH and HOME.
     ///   - log: file that takes the output.
-    init(_ product: String, _ arguments: [String], settings: [String: String], log: String) throws {
-        let binary = Self.products + "/" + product
+    ///   - folder: where the program lies.
+    init(
+        _ product: String, _ arguments: [String], settings: [String: String], log: String,
+        from folder: String = RunningProgram.products
+    ) throws {
+        let binary = folder + "/" + product
         guard FileManager.default.isExecutableFile(atPath: binary) else {
             throw Failure(description: "\(binary) is not there: swift build --build-tests")
         }

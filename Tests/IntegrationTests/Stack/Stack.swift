@@ -27,6 +27,8 @@ final class Stack: Sendable {
         var namesServer = false
         /// Settings all of them get.
         var settings: [String: String] = [:]
+        /// Where programs of another build lie, by their names.
+        var folderOf: [String: String] = [:]
         /// Settings of one program, by its name.
         var settingsOf: [String: [String: String]] = [:]
         /// More of the environment of services; commands do without.
@@ -183,7 +185,7 @@ final class Stack: Sendable {
     func startService(_ name: String) throws {
         let program = try RunningProgram(
             Self.product(name), ["serve"], settings: self.settings(name).merging(self.options.environment) { $1 },
-            log: "\(self.folder)/\(name).log")
+            log: "\(self.folder)/\(name).log", from: self.options.folderOf[name] ?? RunningProgram.products)
         self.programs.withLock { $0[name] = program }
     }
 

@@ -3,11 +3,10 @@ import Foundation
 import NIOCore
 import NIOHTTP1
 import Recordings
+import ServiceRuntime
 
 /// `graph-builder report`: what the running system knows, on one page.
 struct ReportCommand: AsyncParsableCommand {
-    enum Output: String, ExpressibleByArgument { case text, json }
-
     static let configuration = CommandConfiguration(
         commandName: "report",
         abstract: "Print what the running system knows.",
@@ -38,8 +37,8 @@ struct ReportCommand: AsyncParsableCommand {
     @Flag(help: "First wait until every closed bucket has been evaluated.")
     var wait = false
 
-    @Option(help: "text or json.")
-    var output: Output = .text
+    @Option(help: "table or json.")
+    var output: OutputFormat = .table
 
     func run() async throws {
         let connection = try self.gateway.resolve()
@@ -58,7 +57,7 @@ struct ReportCommand: AsyncParsableCommand {
                 return data
             }
             switch self.output {
-            case .text: print(ReportText(data: data, connection: connection).text)
+            case .table: print(ReportText(data: data, connection: connection).text)
             case .json:
                 let encoder = JSONEncoder()
                 encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
