@@ -10,14 +10,16 @@ extension SeriesBlock {
     /// - Parameter periods: milliseconds by domain; 0 or none: no period.
     func withoutSeasons(_ periods: [String: Int64], shape: WindowShape) -> SeriesBlock {
         let baseline = shape.fullBaseline(ofLength: self.length)
-        let lengths = self.nodes.map { node -> Int in
-            let period = periods[node.domain] ?? 0
-            guard period > 0, period % self.bucketMs == 0, period / self.bucketMs >= 2,
-                period / self.bucketMs <= Int64(baseline / 2)
-            else { return 0 }
-            return Int(period / self.bucketMs)
+        let removed = periods.filter { $0.value > 0 }.mapValues { period in
+            let isHeldTwice =
+                period % self.bucketMs == 0 && period / self.bucketMs >= 2
+                && period / self.bucketMs <= Int64(baseline / 2)
+            return isHeldTwice ? Int(period / self.bucketMs) : 0
         }
-        guard lengths.contains(where: { $0 > 0 }) else { return self }
+        var block = self
+        block.removedPeriods = removed
+        let lengths = self.nodes.map { removed[$0.domain] ?? 0 }
+        guard lengths.contains(where: { $0 > 0 }) else { return block }
         var values = self.values
         let end = self.length - shape.present
         for (row, period) in lengths.enumerated() where period > 0 {
@@ -37,8 +39,8 @@ extension SeriesBlock {
                 }
             }
         }
-        return SeriesBlock(
-            nodes: self.nodes, bucketMs: self.bucketMs, windowEnd: self.windowEnd, length: self.length, values: values)
+        block.values = values
+        return block
     }
 }
 

@@ -11,7 +11,9 @@ public struct SeriesBlock: Sendable {
     /// Buckets per node.
     public let length: Int
     /// n x `length`, a row a node, oldest bucket first; in the domain's transform; NaN where nothing is known.
-    public let values: [Double]
+    public internal(set) var values: [Double]
+    /// Buckets of the period that was taken off the rows of each domain that declares one; 0: none, the baseline is too short.
+    var removedPeriods: [String: Int] = [:]
 
     public init(nodes: [NodeKey], bucketMs: Int64, windowEnd: Timestamp, length: Int, values: [Double]) {
         precondition(length >= 0, "a length is not negative")

@@ -74,13 +74,15 @@ public struct LinkDetector: Sendable, Codable {
     /// Followed links, in the order they were met.
     var links: [TrackedLink]
     var whitenings: [NodeKey: Whitening]
+    /// Under which periods baselines were learnt, see ``SeriesBlock/removedPeriods``.
+    private var removedPeriods: [String: Int] = [:]
     var breakAlarms: LinkAlarms
     var shiftAlarms: LinkAlarms
     /// Derived from the above and from the last block; made anew when missing.
     var cache: LinkCache
 
     private enum CodingKeys: String, CodingKey {
-        case event, settings, links, whitenings, breakAlarms, shiftAlarms
+        case event, settings, links, whitenings, removedPeriods, breakAlarms, shiftAlarms
     }
 
     public init(from decoder: any Decoder) throws {
@@ -89,6 +91,8 @@ public struct LinkDetector: Sendable, Codable {
         self.settings = try keyed.decode(Settings.self, forKey: .settings)
         self.links = try keyed.decode([TrackedLink].self, forKey: .links)
         self.whitenings = try keyed.decode([NodeKey: Whitening].self, forKey: .whitenings)
+        // Before that was stored, nothing was taken off.
+        self.removedPeriods = try keyed.decodeIfPresent([String: Int].self, forKey: .removedPeriods) ?? [:]
         // States stored before levels learnt from alarms go on without any.
         self.breakAlarms = try keyed.decodeIfPresent(LinkAlarms.self, forKey: .breakAlarms) ?? LinkAlarms(.nats)
         self.shiftAlarms = try keyed.decodeIfPresent(LinkAlarms.self, forKey: .shiftAlarms) ?? LinkAlarms(.deviations)
@@ -137,6 +141,7 @@ public struct LinkDetector: Sendable, Codable {
     /// - Returns: findings beyond their level, ordered by kind, source, target.
     public mutating func observe(block: SeriesBlock, edges: [Edge]) -> [Finding] {
         self.follow(edges, until: block)
+        self.relearn(block.removedPeriods)
         let baseline = min(self.settings.baselineBuckets, block.length - self.settings.presentBuckets - 1)
         guard baseline >= 3 * self.settings.presentBuckets, !self.links.isEmpty else {
             // Episodes end here too.
@@ -150,6 +155,20 @@ public struct LinkDetector: Sendable, Codable {
         return findings.sorted {
             ($0.kind.rawValue, $0.node, $0.target ?? $0.node) < ($1.kind.rawValue, $1.node, $1.target ?? $1.node)
         }
+    }
+
+    /// Forgets what was learnt from series of which less, or more, was taken off: they are other series.
+    private mutating func relearn(_ removed: [String: Int]) {
+        let changed = Set(removed.filter { (self.removedPeriods[$0.key] ?? 0) != $0.value }.keys)
+        guard !changed.isEmpty else { return }
+        self.removedPeriods.merge(removed) { $1 }
+        for place in self.links.indices {
+            let edge = self.links[place].edge
+            if changed.contains(edge.source.domain) || changed.contains(edge.target.domain) {
+                self.links[place].forgetBaseline()
+            }
+        }
+        self.whitenings = self.whitenings.filter { !changed.contains($0.key.domain) }
     }
 
     /// Adds newly accepted links, renews known ones, forgets those not accepted within the last baseline.

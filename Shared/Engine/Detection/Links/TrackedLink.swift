@@ -42,6 +42,14 @@ struct TrackedLink: Sendable, Hashable, Codable {
         self.turn = (edge.source.id.rawValue ^ edge.target.id.rawValue) & 0xFFFF
     }
 
+    mutating func forgetBaseline() {
+        self.baseline = nil
+        self.baselineCount = 0
+        self.model = nil
+        self.sums = .zero
+        self.shift = nil
+    }
+
     func validate(lagLimit: Int) throws(DetectorStateError) {
         let lags = [self.shift?.presentLag, self.shift?.lagLow, self.shift?.lagHigh].compactMap { $0 }
         try DetectorStateError.require(
