@@ -21,7 +21,8 @@ struct LinkSeasonTests {
     private static func edge(_ windowEnd: Timestamp) -> Edge {
         Edge(
             source: Self.nodes[0], target: Self.nodes[1], layer: .direct, relation: .contemporaneous,
-            estimator: .pearson, score: 0.98, lagBuckets: 0, latencyMs: 0, lagSource: .baseline, overlap: 30, effectiveSize: 30,
+            estimator: .pearson, score: 0.98, lagBuckets: 0, latencyMs: 0, lagSource: .baseline, overlap: 30,
+            effectiveSize: 30,
             intervalLow: 0.95, intervalHigh: 0.99, pValue: 0, qValue: 0, confidence: 0.9, expectedPropagation: 1,
             bucketMs: 60_000, windowStart: windowEnd.advanced(byMilliseconds: -30 * 60_000), windowEnd: windowEnd,
             detectedAt: windowEnd)
