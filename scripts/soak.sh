@@ -12,9 +12,11 @@ days=${OBSERVATION_RETENTION_DAYS:-1}
 folder=$(mktemp -d /var/tmp/undercurrent-soak.XXXXXX)
 chmod 0755 "$folder"
 system=
+sampler=
 leave() {
     local status=$?
     trap - EXIT
+    [[ -z $sampler ]] || kill "$sampler" 2>/dev/null || true
     if [[ -n $system ]]; then
         kill -TERM "$system" 2>/dev/null || true
         wait "$system" 2>/dev/null || true
@@ -80,6 +82,7 @@ while ((SECONDS - began < length)); do
 done
 kill "$sampler"
 wait "$sampler" 2>/dev/null || true
+sampler=
 say "$day days in $((SECONDS - began)) s"
 # The newest day goes on being retired behind the last replay.
 keeps_days() { (($(sql "SELECT count(DISTINCT observed_at::date) FROM observations") <= days + 1)); }

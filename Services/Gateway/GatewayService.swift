@@ -88,7 +88,7 @@ enum GatewayService: ServiceDefinition {
             "STRANGER_LIMITER_REFILL_RATE", .number(0.001...1_000_000), unit: "1/s", default: "50",
             "Requests a second such an address gets back."),
         Setting(
-            "REQUEST_TIMEOUT_MS", .integer(1...3_600_000), unit: "ms", default: "30000",
+            "REQUEST_TIMEOUT_MS", .integer(1...DeadlineMiddleware.limitMs), unit: "ms", default: "30000",
             "Longest time from the head of a request to the last byte of its answer; caps X-Request-Timeout-Ms."),
         Setting(
             "REQUEST_BODY_TIMEOUT_MS", .integer(1...3_600_000), unit: "ms", default: "10000",

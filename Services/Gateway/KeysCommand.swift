@@ -24,13 +24,15 @@ struct KeysCommand: AsyncParsableCommand {
             """,
         subcommands: [Create.self, List.self, Rotate.self, Revoke.self])
 
-    /// What a command did to a key.
+    /// What a command did to a key, and what it tells its user once that is certain.
     struct Deed {
         var words: String
         var keyID: String
+        var output: String
     }
 
-    /// Runs `body` on the configured database and notes in the audit log what it says it did.
+    /// Runs `body` on the configured database and notes in the audit log what it says it did, both in one transaction: no key
+    /// is made, or shown, that the log does not know.
     static func withStore(_ body: (APIKeyStore) async throws -> Deed?) async throws {
         let settings = try ServiceCommand<GatewayService>.loadSettings()
         do {
@@ -40,14 +42,17 @@ struct KeysCommand: AsyncParsableCommand {
             var logger = Logger(label: "gateway.keys", factory: { StreamLogHandler.standardError(label: $0) })
             logger.logLevel = .error
             try await PostgresPool.withPool(configuration, logger: logger) { pool in
-                guard let deed = try await body(APIKeyStore(pool: pool)) else { return }
-                var event = AuditEvent.command(
-                    .security, deed.words, time: Timestamp(milliseconds: WallClock.milliseconds()))
-                event.keyID = deed.keyID
-                guard event.isKept(at: AuditLevel(rawValue: settings.text("AUDIT_LEVEL")) ?? .changes) else { return }
-                try await pool.withTransaction { [event] in
-                    try await AuditStore.record(event, service: GatewayService.name, on: $0)
+                let deed = try await pool.withTransaction { connection -> Deed? in
+                    guard let deed = try await body(APIKeyStore(connection: connection)) else { return nil }
+                    var event = AuditEvent.command(
+                        .security, deed.words, time: Timestamp(milliseconds: WallClock.milliseconds()))
+                    event.keyID = deed.keyID
+                    if event.isKept(at: AuditLevel(rawValue: settings.text("AUDIT_LEVEL")) ?? .changes) {
+                        try await AuditStore.record(event, service: GatewayService.name, on: connection)
+                    }
+                    return deed
                 }
+                if let deed { print(deed.output) }
             }
         } catch let error as PostgresError {
             FileHandle.standardError.write(Data("\(error)\n".utf8))
@@ -76,8 +81,7 @@ struct KeysCommand: AsyncParsableCommand {
                 let key = APIKeyText.random()
                 _ = try await store.insert(
                     key, for: request, now: Timestamp(milliseconds: WallClock.milliseconds()))
-                print(key.text)
-                return Deed(words: "keys create", keyID: key.id)
+                return Deed(words: "keys create", keyID: key.id, output: key.text)
             }
         }
 
@@ -141,8 +145,7 @@ struct KeysCommand: AsyncParsableCommand {
                     FileHandle.standardError.write(Data("there is no valid API key with this id\n".utf8))
                     throw ExitCode.failure
                 }
-                print(key.text)
-                return Deed(words: "keys rotate", keyID: self.id)
+                return Deed(words: "keys rotate to \(key.id)", keyID: self.id, output: key.text)
             }
         }
     }
@@ -159,8 +162,7 @@ struct KeysCommand: AsyncParsableCommand {
                     FileHandle.standardError.write(Data("there is no API key with this id\n".utf8))
                     throw ExitCode.failure
                 }
-                print("revoked \(self.id)")
-                return Deed(words: "keys revoke", keyID: self.id)
+                return Deed(words: "keys revoke", keyID: self.id, output: "revoked \(self.id)")
             }
         }
     }

@@ -3,11 +3,25 @@ import Engine
 import Foundation
 import Model
 import ServiceRuntime
+import Synchronization
 
 /// What of graph-builder can be changed while it runs.
 extension GraphBuilder {
+    /// At the start and when one of the two is changed: the proof counts lanes, and evaluations that are under way have some, too.
+    static func followHardware(_ live: LiveSettings, gauges: HardwareGauges) {
+        let known = Mutex<[Bool]>([])
+        live.observe { settings in
+            let wanted = [settings.flag("USE_WORKER_THREADS"), settings.flag("ENABLE_SIMD")]
+            let isNew = known.withLock { known in
+                defer { known = wanted }
+                return known != wanted
+            }
+            if isNew { Self.useHardware(settings, gauges: gauges) }
+        }
+    }
+
     /// Threads and instructions: they change how long an evaluation takes, never its outcome.
-    static func useHardware(_ settings: ServiceSettings, gauges: HardwareGauges) {
+    private static func useHardware(_ settings: ServiceSettings, gauges: HardwareGauges) {
         let threads = settings.flag("USE_WORKER_THREADS") ? ProcessInfo.processInfo.activeProcessorCount : 1
         EngineHardware.usesVectors = settings.flag("ENABLE_SIMD")
         gauges.threads.wanted.set(min(threads, EngineHardware.threadLimit))

@@ -68,8 +68,7 @@ enum GraphBuilder: ServiceDefinition {
 
     static func assemble(_ host: ServiceHost) async throws -> ServiceAssembly {
         let settings = host.settings
-        let hardware = HardwareGauges(factory: host.metrics)
-        host.live.observe { Self.useHardware($0, gauges: hardware) }
+        Self.followHardware(host.live, gauges: HardwareGauges(factory: host.metrics))
         let pool = host.database
         let address = settings.optionalText("REPLICA_ADDRESS") ?? "\(settings.httpHost):\(settings.httpPort)"
         let keeper = LeaseKeeper(

@@ -53,7 +53,8 @@ struct HardwareProof: Hashable, Sendable {
         EngineHardware.useThreads(threads) { lanes.spread($0, $1) }
         _ = Evaluation.evaluate(Self.input(tiles: threads))
         EngineHardware.useThreads(threads) { DispatchQueue.concurrentPerform(iterations: $0, execute: $1) }
-        return HardwareProof(threads: lanes.most, usesVectors: EngineHardware.ranVectors ?? false)
+        // An evaluation that has begun before, with more threads, goes on through the same lanes.
+        return HardwareProof(threads: min(lanes.most, max(1, threads)), usesVectors: EngineHardware.ranVectors ?? false)
     }
 
     /// Nodes of one event, enough of them for that many pieces of screening: n blocks of 64 nodes make n (n + 1) / 2.

@@ -143,6 +143,29 @@ struct LoadTests {
         #expect(limit.limit >= before)
     }
 
+    @Test(
+        "one answer of twenty seconds among a thousand of a millisecond, or a client that waited so long, is no queue")
+    func rareLongAnswers() {
+        for long in [
+            GradientLimit.Outcome.answered(nanoseconds: 20_000_000_000), .abandoned(afterNanoseconds: 20_000_000_000),
+        ] {
+            var limit = UpstreamLimit()
+            var now: Int64 = 0
+            for round in 0..<600 {
+                // A tenth of a second, with a hundred reads of which four are there at once.
+                for _ in 0..<25 {
+                    for _ in 0..<4 { _ = limit.begin(.read) }
+                    now += GradientLimit.windowNanoseconds / 25
+                    for _ in 0..<4 { limit.end(.read, .answered(nanoseconds: 1_000_000), now: now) }
+                }
+                guard round % 10 == 9, limit.begin(.read) else { continue }
+                limit.end(.read, long, now: now)
+            }
+            #expect(limit.limit >= GradientLimit.initial, "\(long): \(limit.limit)")
+            #expect(limit.bound(.read).limit >= Int(GradientLimit.initial * WorkClass.read.share))
+        }
+    }
+
     @Test("a service that stands still for a moment goes on taking the few writes and reads that come")
     func standsStill() {
         var limit = UpstreamLimit()

@@ -52,6 +52,8 @@ struct GatewaySettingsTests {
             ("CALLER_TOKEN_SECRET_FILE", "", "CALLER_TOKEN_SECRET_FILE"),
             ("UPSTREAM_GRAPH_BUILDER", "http://a/path", "UPSTREAM_GRAPH_BUILDER"),
             ("RATE_LIMITER_TOKENS", "0", "RATE_LIMITER_TOKENS"), ("TLS_KEYFILE", "x", "TLS_KEYFILE"),
+            // More than services take of a request's deadline.
+            ("REQUEST_TIMEOUT_MS", "600001", "REQUEST_TIMEOUT_MS"),
             ("RATE_LIMITER_TOKEN", "5", "RATE_LIMITER_TOKEN"), ("JWKS_FILE", "/etc/hostname", "JWT_ISSUER"),
         ])
     func wrong(key: String, value: String, named: String) throws {

@@ -24,6 +24,18 @@ private struct SimulatedStore {
     }
 }
 
+/// Answers nobody until it is opened.
+private final class HeldSource: LeaseSource {
+    private let isOpen = Atomic<Bool>(false)
+
+    func open() { self.isOpen.store(true, ordering: .relaxed) }
+
+    func take(_ key: String, wanted: Int, policy: GCRA) async throws -> LeasedBucket.Grant {
+        while !self.isOpen.load(ordering: .relaxed) { try await Task.sleep(for: .milliseconds(1)) }
+        return LeasedBucket.Grant(granted: wanted, remaining: policy.burst, retryNanoseconds: 0, resetNanoseconds: 0)
+    }
+}
+
 @Suite("One limit over many gateways")
 struct SharedLimitTests {
     private struct Run {
@@ -207,6 +219,18 @@ struct SharedLimitTests {
         let meanwhile = Double(whole.admitted - before.admitted) / 40_000
         #expect(meanwhile <= 1.1 + 6 * 0.1, "\(meanwhile)")
         #expect(meanwhile > 1, "\(meanwhile)")
+    }
+
+    @Test("callers whose question has to wait for those of others are no callers of a database that is away")
+    func manyAtOnce() {
+        let source = HeldSource()
+        defer { source.open() }
+        let limiter = SharedLimiter(policy: GCRA(burst: 100, refillPerSecond: 10), source: source)
+        for caller in 0..<3 * SharedLimiter.concurrentAsks {
+            for request in 0..<5 {
+                #expect(limiter.admit("caller-\(caller)").isAdmitted, "request \(request) of caller \(caller)")
+            }
+        }
     }
 
     @Test("PostgreSQL keeps the bucket: never more than the limit, true times, under many takers")

@@ -130,6 +130,13 @@ struct CommitQueueTests {
         let (small, large) = (queue.add(100_000, rows: 20, now: now), queue.add(100_001, rows: 1_000, now: now))
         let group = queue.start(now: now)
         #expect(small && large && group?.suffix(2) == [100_000, 100_001])
+        // That it did not wait says nothing about how many come together: two small ones still wait for more.
+        queue.finish()
+        let later = now + .seconds(1)
+        let isAdded = [queue.add(100_002, rows: 20, now: later), queue.add(100_003, rows: 20, now: later)]
+        #expect(isAdded == [true, true])
+        let early = queue.start(now: later)
+        #expect(early == nil)
     }
 
     @Test("any sequence takes every job exactly once, in order, within all bounds", arguments: 0..<20)

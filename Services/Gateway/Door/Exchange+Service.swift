@@ -179,6 +179,12 @@ extension Exchange {
         }
     }
 
+    /// The client is gone before the service answered: how long it had waited says what a deadline of its own would have said.
+    func clientLeftService() {
+        guard case .awaitingAnswer = self.phase, self.isServiceAwaited else { return }
+        self.serviceOutcome = .abandoned(afterNanoseconds: MonotonicClock.nanoseconds() - self.waitingSince)
+    }
+
     func serviceSent(_ piece: ByteBuffer) {
         switch self.phase {
         case .collectingAnswer:

@@ -308,6 +308,7 @@ final class Exchange {
     func interrupt(_ reason: Interruption) {
         guard self.phase != .over, self.interruption == nil else { return }
         if reason == .deadlinePassed { self.serviceMissedDeadline() }
+        if reason == .clientGone { self.clientLeftService() }
         self.interruption = reason
         self.record.interruption = "\(reason)"
         self.releaseService(isReusable: false)

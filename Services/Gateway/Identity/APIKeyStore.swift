@@ -8,7 +8,13 @@ struct APIKeyStore: APIKeyLookup {
     /// Keys listed at once.
     static let listLimit = 1_000
 
-    let pool: PostgresPool
+    private let run:
+        @Sendable (PostgresStatement, [PostgresValue], ContinuousClock.Instant?) async throws -> PostgresRows
+
+    init(pool: PostgresPool) { self.run = { try await pool.query($0, $1, deadline: $2) } }
+
+    /// Within a transaction, or for as long as the connection is lent.
+    init(connection: PostgresConnection) { self.run = { try await connection.query($0, $1, deadline: $2) } }
 
     static let select: PostgresStatement = """
         SELECT id, secret_hash, caller, scopes, expires_at, revoked_at, created_at FROM api_keys WHERE id = $1
@@ -42,24 +48,23 @@ struct APIKeyStore: APIKeyLookup {
         """
 
     func find(id: String) async throws -> APIKeyRecord? {
-        let rows = try await self.pool.query(
-            Self.select, [.text(id)], deadline: ContinuousClock.now + Self.lookupLimit)
+        let rows = try await self.run(Self.select, [.text(id)], ContinuousClock.now + Self.lookupLimit)
         return try rows.first.map(Self.record)
     }
 
     /// Keys in the order of their ids, after `after`.
     func list(after: String = "", limit: Int = APIKeyStore.listLimit) async throws -> [APIKeyRecord] {
-        try await self.pool.query(Self.list, [.text(after), .int(limit)]).map(Self.record)
+        try await self.run(Self.list, [.text(after), .int(limit)], nil).map(Self.record)
     }
 
     func insert(_ key: APIKeyText, for request: NewAPIKey, now: Timestamp) async throws -> APIKeyRecord {
         let expiresAt = request.expiresAt(now: now)
-        let rows = try await self.pool.query(
+        let rows = try await self.run(
             Self.insert,
             [
                 .text(key.id), .bytea(key.secretHash), .text(request.caller),
                 .textArray(request.scopes.map(\.rawValue).sorted()), .optional(expiresAt) { .timestamp($0) },
-            ])
+            ], nil)
         let created: [Timestamp] = try rows.column()
         return APIKeyRecord(
             id: key.id, secretHash: key.secretHash, caller: request.caller, scopes: request.scopes,
@@ -69,18 +74,18 @@ struct APIKeyStore: APIKeyLookup {
     /// Makes `key` in place of a valid one, which stays valid for the grace.
     /// - Returns: nil when there is no valid key of this id.
     func rotate(id: String, to key: APIKeyText, _ rotation: KeyRotation) async throws -> APIKeyRecord? {
-        let rows = try await self.pool.query(
+        let rows = try await self.run(
             Self.rotate,
             [
                 .text(id), .text(key.id), .bytea(key.secretHash), .double(Double(rotation.graceSeconds)),
                 .optional(rotation.expiresInDays) { .int32(Int32($0)) },
-            ])
+            ], nil)
         return try rows.first.map(Self.record)
     }
 
     /// - Returns: whether there is such a key. Revoking twice changes nothing.
     func revoke(id: String) async throws -> Bool {
-        try await self.pool.query(Self.revoke, [.text(id)]).affectedRows == 1
+        try await self.run(Self.revoke, [.text(id)], nil).affectedRows == 1
     }
 
     private static func record(_ row: PostgresRow) throws(PostgresError) -> APIKeyRecord {

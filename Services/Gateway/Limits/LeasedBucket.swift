@@ -180,6 +180,9 @@ struct LeasedBucket: Hashable, Sendable {
         self.awayArrival = nil
     }
 
+    /// The question was not put to the database, which may be well: the next request asks again.
+    mutating func withdrawQuestion() { self.isAsking = false }
+
     /// The database did not answer.
     mutating func fail(now: Int64) {
         self.isAsking = false

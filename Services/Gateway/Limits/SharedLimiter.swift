@@ -48,10 +48,28 @@ final class SharedLimiter: CallerLimiter {
     /// Questions to the database at the same time, at most.
     static let concurrentAsks = 32
 
+    /// Looks for callers that are gone, at most this often: that takes all of the table.
+    static let sweepNanoseconds: Int64 = 1_000_000_000
+
+    private struct Table {
+        var buckets: [String: LeasedBucket] = [:]
+        var sweptAt: Int64?
+
+        /// The bucket a caller's requests count in.
+        mutating func name(of key: String, now: Int64) -> String {
+            guard self.buckets[key] == nil, self.buckets.count >= SharedLimiter.capacity else { return key }
+            if self.sweptAt.map({ now - $0 >= SharedLimiter.sweepNanoseconds }) ?? true {
+                self.sweptAt = now
+                self.buckets = self.buckets.filter { !$0.value.isIdle(now: now) }
+            }
+            return self.buckets.count >= SharedLimiter.capacity ? "overflow" : key
+        }
+    }
+
     let scope = "global"
     private let currentPolicy: Mutex<GCRA>
     private let source: any LeaseSource
-    private let buckets = Mutex<[String: LeasedBucket]>([:])
+    private let table = Mutex(Table())
     private let asking = Atomic<Int>(0)
     private let now: @Sendable () -> Int64
 
@@ -69,19 +87,15 @@ final class SharedLimiter: CallerLimiter {
     /// What was granted under the old policy may still be spent; it is little.
     func set(policy: GCRA) {
         self.currentPolicy.withLock { $0 = policy }
-        self.buckets.withLock { $0 = $0.mapValues { $0.under(policy) } }
+        self.table.withLock { $0.buckets = $0.buckets.mapValues { $0.under(policy) } }
     }
 
     func admit(_ key: String) -> GCRA.Decision {
         let policy = self.policy
         let now = self.now()
-        let (name, decision, ask) = self.buckets.withLock { buckets -> (String, GCRA.Decision, Int?) in
-            var name = key
-            if buckets[key] == nil, buckets.count >= Self.capacity {
-                buckets = buckets.filter { !$0.value.isIdle(now: now) }
-                if buckets.count >= Self.capacity { name = "overflow" }
-            }
-            let (decision, ask) = buckets[name, default: LeasedBucket(policy: policy)].admit(now: now)
+        let (name, decision, ask) = self.table.withLock { table -> (String, GCRA.Decision, Int?) in
+            let name = table.name(of: key, now: now)
+            let (decision, ask) = table.buckets[name, default: LeasedBucket(policy: policy)].admit(now: now)
             return (name, decision, ask)
         }
         if let ask { self.fetch(name, wanted: ask) }
@@ -91,16 +105,19 @@ final class SharedLimiter: CallerLimiter {
     private func fetch(_ key: String, wanted: Int) {
         guard self.asking.add(1, ordering: .relaxed).newValue <= Self.concurrentAsks else {
             self.asking.subtract(1, ordering: .relaxed)
-            let now = self.now()
-            self.buckets.withLock { $0[key]?.fail(now: now) }
+            self.table.withLock { $0.buckets[key]?.withdrawQuestion() }
             return
         }
         Task {
             let grant = try? await self.source.take(key, wanted: wanted, policy: self.policy)
             self.asking.subtract(1, ordering: .relaxed)
             let now = self.now()
-            self.buckets.withLock { buckets in
-                if let grant { buckets[key]?.take(grant, now: now) } else { buckets[key]?.fail(now: now) }
+            self.table.withLock { table in
+                if let grant {
+                    table.buckets[key]?.take(grant, now: now)
+                } else {
+                    table.buckets[key]?.fail(now: now)
+                }
             }
         }
     }

@@ -10,6 +10,9 @@ struct GradientLimit: Hashable, Sendable {
     /// several times as long whenever a processor is shared, and that is no queue.
     static let tolerance = 1.5
     static let noiseNanoseconds = 10e6
+    /// An answer counts as at most this many times as slow as is tolerated: one that takes seconds among hundreds that do not is
+    /// no queue, and must not pass for one by its mean.
+    static let mostSlowness = 4.0
     static let windowNanoseconds: Int64 = 100_000_000
     static let windowSamples = 10
 
@@ -69,19 +72,21 @@ struct GradientLimit: Hashable, Sendable {
     }
 
     private mutating func sample(_ nanoseconds: Int64) {
-        self.windowSum += Double(nanoseconds)
+        let most = self.longTerm.map { Self.mostSlowness * Self.tolerated($0) } ?? .infinity
+        self.windowSum += min(Double(nanoseconds), most)
         self.windowCount += 1
     }
 
     private static func tolerated(_ longTerm: Double) -> Double { Self.tolerance * longTerm + Self.noiseNanoseconds }
 
-    /// How many times as long as is tolerated an answer took; nil while nothing is known of this kind, or when it says nothing.
+    /// How many times as long as is tolerated an answer took, at most ``mostSlowness``; nil while nothing is known of this kind, or when it says nothing.
     func slowness(_ outcome: Outcome) -> Double? {
         guard let longTerm else { return nil }
         let tolerated = Self.tolerated(longTerm)
         switch outcome {
-        case .answered(let nanoseconds): return Double(nanoseconds) / tolerated
-        case .abandoned(let nanoseconds): return Double(nanoseconds) > tolerated ? Double(nanoseconds) / tolerated : nil
+        case .answered(let nanoseconds): return min(Self.mostSlowness, Double(nanoseconds) / tolerated)
+        case .abandoned(let nanoseconds):
+            return Double(nanoseconds) > tolerated ? min(Self.mostSlowness, Double(nanoseconds) / tolerated) : nil
         case .refused, .unknown: return nil
         }
     }

@@ -87,7 +87,8 @@ struct CommitQueue: Sendable {
 
     private mutating func learnCompany() {
         guard self.waiting.count >= self.company else {
-            self.company = self.waiting.count
+            // A group that is large enough by its rows did not wait for company.
+            if self.waitingRows < self.limits.rowsAtOnce { self.company = self.waiting.count }
             return
         }
         self.completeGroups += 1

@@ -97,12 +97,12 @@ public final class CircuitMetrics: Sendable {
 
     /// The first state is where counting begins, no change.
     public func note(_ state: CircuitBreaker.State) {
-        let before = self.last.withLock { last in
-            defer { last = state }
-            return last
+        // Shown under the lock: what is shown last must be what was noted last, for the same state is not shown again.
+        self.last.withLock { last in
+            guard last != state else { return }
+            for (name, gauge) in self.gauges { gauge.set(name == state ? 1 : 0) }
+            if last != nil { self.changes[state]?.increment() }
+            last = state
         }
-        guard before != state else { return }
-        for (name, gauge) in self.gauges { gauge.set(name == state ? 1 : 0) }
-        if before != nil { self.changes[state]?.increment() }
     }
 }
