@@ -19,7 +19,7 @@ by_fault = {}
 collector = {"OTLP_ENDPOINT": "http://127.0.0.1:9", "TRACE_SAMPLE_RATIO": 1}
 words = {
     "sum", "by", "rate", "increase", "max", "min", "count", "on", "ignoring", "group_left", "group_right", "or", "and", "unless", "vector", "time",
-    "histogram_quantile", "absent", "label_replace", "deriv", "bool", "without", "avg", "clamp_max", "le",
+    "histogram_quantile", "absent", "label_replace", "deriv", "bool", "without", "avg", "clamp_max", "le", "topk",
 }
 
 
