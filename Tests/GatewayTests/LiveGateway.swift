@@ -201,5 +201,10 @@ struct LogLines: LogHandler {
         }
     }
 
+    /// How many requests were answered so far.
+    var accessCount: Int {
+        self.store.access.withLock { $0.withUnsafeReadableBytes { bytes in bytes.count { $0 == 0x0A } } }
+    }
+
     var text: String { self.store.lines.withLock { "\($0)" } + self.store.access.withLock { String(buffer: $0) } }
 }

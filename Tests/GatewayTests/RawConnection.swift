@@ -43,9 +43,15 @@ struct RawConnection: Sendable {
     }
 
     var isOpen: Bool { self.channel.isActive }
+    var bytes: ByteBuffer { self.collector.bytes.withLock { $0 } }
     var text: String { self.collector.bytes.withLock { String(buffer: $0) } }
 
     func send(_ text: String) async { try? await self.channel.writeAndFlush(ByteBuffer(string: text)) }
+
+    /// Whether what comes in is taken from the socket.
+    func setReading(_ isReading: Bool) async throws {
+        try await self.channel.setOption(.autoRead, value: isReading).get()
+    }
 
     func close() async { try? await self.channel.close() }
 

@@ -12,6 +12,8 @@ final class HTTP1Connection: ChannelDuplexHandler, ClientSide {
     static let lingerNanoseconds: Int64 = 2_000_000_000
     /// Bodies up to this many bytes are moved behind their heads, so that both are one record of TLS.
     static let joinLimit = 16 << 10
+    /// What is written for longer than the loop's turn is sent before it is more than this: only then a channel with TLS counts it.
+    static let unsentLimit = 32 << 10
 
     private let loop: LoopState
     private let peer: PeerText
@@ -35,6 +37,8 @@ final class HTTP1Connection: ChannelDuplexHandler, ClientSide {
     private var isChunked = false
     /// Something is written that ``Outbox`` will send.
     private var isFlushDue = false
+    /// Bytes of answers written since the last flush.
+    private var unsentBytes = 0
 
     init(loop: LoopState, peer: PeerText) {
         self.loop = loop
@@ -51,19 +55,28 @@ final class HTTP1Connection: ChannelDuplexHandler, ClientSide {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         var piece = self.unwrapInboundIn(data)
-        guard self.lingersUntil == nil else { return }
+        guard !self.isOver else { return }
         if self.exchange == nil, self.buffer == nil { self.headSince = MonotonicClock.nanoseconds() }
         if self.buffer == nil { self.buffer = piece } else { self.buffer?.writeBuffer(&piece) }
         self.process()
     }
+
+    /// Nothing more is read as a request: the last answer ended the connection, which closes (RFC 9112, section 9.6).
+    private var isOver: Bool { self.lingersUntil != nil || (self.exchange == nil && !self.keepsAlive) }
 
     private func process() {
         // An exchange that ends at once calls this again from within.
         guard !self.isProcessing else { return }
         self.isProcessing = true
         defer { self.isProcessing = false }
-        while self.lingersUntil == nil, !self.isReadHeld {
-            if self.exchange != nil, self.reader.isBetweenRequests { break }
+        while !self.isOver, !self.isReadHeld {
+            if self.reader.isBetweenRequests {
+                if self.exchange != nil { break }
+                guard self.hasRoomForAnswer() else {
+                    self.isReadHeld = true
+                    break
+                }
+            }
             guard let event = self.next() else { break }
             self.take(event)
         }
@@ -71,6 +84,12 @@ final class HTTP1Connection: ChannelDuplexHandler, ClientSide {
         if self.exchange != nil, self.reader.isBetweenRequests, self.unreadBytes > 64 << 10 {
             self.isReadHeld = true
         }
+    }
+
+    /// Whether the client takes its answers; one that only asks would make this process keep them.
+    private func hasRoomForAnswer() -> Bool {
+        if self.isFlushDue, !self.isWritable || self.unsentBytes > Self.unsentLimit { self.flush() }
+        return self.isWritable
     }
 
     private var unreadBytes: Int { self.buffer?.readableBytes ?? 0 }
@@ -181,6 +200,7 @@ final class HTTP1Connection: ChannelDuplexHandler, ClientSide {
         if self.isDraining || self.loop.isQuiescing { self.keepsAlive = false }
         if !self.keepsAlive { head.writeStaticString("connection: close\r\n") }
         head.writeStaticString("\r\n")
+        self.unsentBytes += head.readableBytes + (body?.readableBytes ?? 0)
         if let body, body.readableBytes <= Self.joinLimit {
             head.writeImmutableBuffer(body)
             context.write(self.wrapOutboundOut(head), promise: nil)
@@ -196,6 +216,7 @@ final class HTTP1Connection: ChannelDuplexHandler, ClientSide {
     /// Sends what is written.
     func flush() {
         self.isFlushDue = false
+        self.unsentBytes = 0
         self.context?.flush()
     }
 
@@ -242,7 +263,13 @@ final class HTTP1Connection: ChannelDuplexHandler, ClientSide {
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
-        self.exchange?.clientWritability(context.channel.isWritable)
+        if let exchange {
+            exchange.clientWritability(context.channel.isWritable)
+        } else if context.channel.isWritable, self.isReadHeld {
+            // The client has begun to take what it was answered: that is no silence.
+            self.quietSince = MonotonicClock.nanoseconds()
+            self.holdReading(false)
+        }
         context.fireChannelWritabilityChanged()
     }
 
@@ -272,9 +299,10 @@ final class HTTP1Connection: ChannelDuplexHandler, ClientSide {
         }
         guard self.exchange == nil else { return }
         let settings = self.loop.core.settings
-        // A head that has begun must be complete sooner than an idle connection is given up.
+        // A head that has begun must be complete sooner than an idle connection is given up; what waits behind answers that are
+        // not taken is not late for that.
         let isLate =
-            self.buffer != nil
+            self.buffer != nil && !self.isReadHeld
             ? now - max(self.headSince, self.quietSince) > settings.headNanoseconds
             : now - self.quietSince > settings.idleNanoseconds
         if isLate { self.close(context) }

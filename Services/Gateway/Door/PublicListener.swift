@@ -40,6 +40,9 @@ final class PublicListener: Service {
         self.loops = loops
     }
 
+    /// Clients connected now.
+    var connectionCount: Int { self.openCount.load(ordering: .relaxed) }
+
     func run() async throws {
         let listener = try await ServerBootstrap(group: self.group)
             .serverChannelOption(.backlog, value: 1_024)
@@ -190,10 +193,10 @@ final class PublicListener: Service {
     private func drain() async {
         for (_, loop) in self.loops { try? await loop.onLoop { $0.drain() } }
         let deadline = ContinuousClock.now + self.core.settings.drainLimit
-        while self.openCount.load(ordering: .relaxed) > 0, ContinuousClock.now < deadline {
+        while self.connectionCount > 0, ContinuousClock.now < deadline {
             do { try await Task.sleep(for: .milliseconds(20)) } catch { return }
         }
-        let left = self.openCount.load(ordering: .relaxed)
+        let left = self.connectionCount
         if left > 0 { self.logger.warning("connections cut off at the end", metadata: ["count": "\(left)"]) }
     }
 }
