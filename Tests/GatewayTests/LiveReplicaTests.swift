@@ -31,6 +31,21 @@ struct LiveReplicaTests {
         }
     }
 
+    @Test("a deadline that a client shortened by a little does not excuse a replica that hangs")
+    func slightlyShortened() async throws {
+        try await LiveGateway.with {
+            $0.door.requestMs = 1_000
+        } _: { live in
+            let key = try await live.key()
+            for _ in 0..<5 {
+                let answer = try await live.send(
+                    "GET", "/v1/events/slow", key: key, headers: [("X-Request-Timeout-Ms", "900")])
+                #expect(answer.status == 504)
+            }
+            #expect(live.gateway.directory.leftOut.ejected == 1)
+        }
+    }
+
     @Test("short deadlines of one caller leave as many places to others as before")
     func places() async throws {
         try await LiveGateway.with { live in

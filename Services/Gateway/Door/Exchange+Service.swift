@@ -145,7 +145,7 @@ extension Exchange {
     /// Whether a missed deadline is the service's doing: neither the client's wish for a shorter one nor a body that came slowly
     /// left it less than half of the time that a request may take.
     private var hadFairTime: Bool {
-        !self.isDeadlineShortened && self.isServiceAwaited
+        self.isServiceAwaited
             && (self.deadline - self.waitingSince) * 2 >= Int64(self.loop.requestMs) * 1_000_000
     }
 

@@ -45,8 +45,6 @@ final class Exchange {
     var limit: GCRA.Decision?
     var allow: [String]?
     var deadline: Int64
-    /// The client asked for less time than the gateway allows.
-    private(set) var isDeadlineShortened = false
     private var hasPlace = false
     /// What a refusal compared, for ``DecisionLog``.
     var compared: [String: String] = [:]
@@ -197,7 +195,6 @@ final class Exchange {
             let timeoutMs = try RequestDeadline.milliseconds(
                 asked: fields.values(.requestTimeout), limitMs: self.loop.requestMs)
             self.deadline = self.startedAt + Int64(timeoutMs) * 1_000_000
-            self.isDeadlineShortened = timeoutMs < self.loop.requestMs
         }
         try BodyPolicy.checkEncoding(fields, route: match.route)
         self.plan = try BodyPolicy.plan(self.head.framing, limit: match.route.bodyLimit)
