@@ -4,6 +4,7 @@ import Model
 import NIOCore
 import Postgres
 import ServiceLifecycle
+import ServiceRuntime
 import Synchronization
 import Testing
 
@@ -43,6 +44,66 @@ struct LiveReplicaTests {
                 #expect(answer.status == 504)
             }
             #expect(live.gateway.directory.leftOut.ejected == 1)
+        }
+    }
+
+    @Test("requests that are refused for want of a place use up neither the trial of a replica nor second attempts")
+    func refusedBeforeSending() async throws {
+        try await LiveGateway.with {
+            $0.breaker = Self.quickBreaker
+        } _: { live in
+            let key = try await live.key()
+            let directory = live.gateway.directory
+            try await Self.leaveOut(live)
+            let load = live.gateway.core.load
+            var permits: [LoadControl.Permit] = []
+            while let permit = load.begin(.graphBuilder, .read) { permits.append(permit) }
+            while directory.mayRetry(.graphBuilder) {}
+            let start = ContinuousClock.now
+            for _ in 0..<100 {
+                #expect(try await live.send("GET", "/v1/events", key: key).problem?.code == .overloaded)
+            }
+            var retries = 0
+            while directory.mayRetry(.graphBuilder) { retries += 1 }
+            let earned = (ContinuousClock.now - start) / .seconds(1) * RetryBudget.floorPerSecond
+            #expect(Double(retries) <= earned + 1)
+            #expect(Self.isUsed(live))
+            for permit in permits { load.end(permit, .unknown) }
+        }
+    }
+
+    @Test("a trial whose client left it too little time leaves the trial to the next request")
+    func trialWithoutVerdict() async throws {
+        try await LiveGateway.with {
+            $0.breaker = Self.quickBreaker
+        } _: { live in
+            let key = try await live.key()
+            try await Self.leaveOut(live)
+            let answer = try await live.send(
+                "GET", "/v1/events/slow", key: key, headers: [("X-Request-Timeout-Ms", "100")])
+            #expect(answer.status == 504)
+            #expect(Self.isUsed(live))
+        }
+    }
+
+    private static let quickBreaker = CircuitBreaker.Rule(failures: 2, window: .seconds(60), pause: .seconds(1))
+
+    /// The builder is left out, and the time for its trial has come.
+    private static func leaveOut(_ live: LiveGateway) async throws {
+        let address = "http://127.0.0.1:\(live.builderPort)"
+        for _ in 0..<2 { live.gateway.directory.failed(address, sentAt: MonotonicClock.nanoseconds()) }
+        #expect(live.gateway.directory.leftOut.ejected == 1)
+        try await LiveFailureTests.eventually { live.gateway.directory.leftOut.ejected == 0 }
+    }
+
+    /// Whether the builder gets requests when there is another replica.
+    private static func isUsed(_ live: LiveGateway) -> Bool {
+        let address = "http://127.0.0.1:\(live.builderPort)"
+        var map = ShardMap()
+        map.replicas[.graphBuilder] = [address, "http://127.0.0.1:1"]
+        live.gateway.directory.take(map)
+        return (0..<2).contains { _ in
+            live.gateway.directory.candidates(for: .graphBuilder, shard: nil).contains(address)
         }
     }
 

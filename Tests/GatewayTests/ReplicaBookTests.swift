@@ -115,6 +115,23 @@ struct ReplicaBookTests {
         #expect(book.state("a", now: 11 * self.second) == .good)
     }
 
+    @Test("a trial that came to no verdict leaves it to the next request, unless another has begun since")
+    func trialWithoutVerdict() {
+        var book = ReplicaBook()
+        for _ in 0..<5 { book.fail("a", now: 0) }
+        book.saidNothing("a", sentAt: 1)
+        #expect(book.state("a", now: 1) == .leftOut)
+        book.use("a", now: 30 * self.second)
+        book.saidNothing("a", sentAt: 29 * self.second)
+        #expect(book.state("a", now: 31 * self.second) == .leftOut)
+        book.saidNothing("a", sentAt: 30 * self.second)
+        #expect(book.state("a", now: 31 * self.second) == .good)
+        book.use("a", now: 32 * self.second)
+        book.use("a", now: 42 * self.second)
+        book.saidNothing("a", sentAt: 32 * self.second)
+        #expect(book.state("a", now: 43 * self.second) == .leftOut)
+    }
+
     @Test("failures further apart than a minute do not add up, and the book stays bounded")
     func window() {
         var book = ReplicaBook()

@@ -11,12 +11,6 @@ extension Exchange {
             return
         }
         self.crossing = crossing
-        let shard = match.route.shardKeyValue(parameters: match.parameters, query: match.query).map(Shard.init(event:))
-        let known = self.core.directory.candidates(for: match.route.upstream, shard: shard)
-        guard let first = known.first else {
-            self.refuse(UpstreamFailure.noReplica.problem(of: match.route.upstream))
-            return
-        }
         let work = match.route.workClass
         guard let permit = self.core.load.begin(match.route.upstream, work) else {
             let bound = self.core.load.figures(match.route.upstream, work).bound
@@ -29,6 +23,14 @@ extension Exchange {
             return
         }
         self.permit = permit
+        // Only now: what is refused for want of a place neither takes the one trial of a replica that was left out nor adds to
+        // what may be asked twice.
+        let shard = match.route.shardKeyValue(parameters: match.parameters, query: match.query).map(Shard.init(event:))
+        let known = self.core.directory.candidates(for: match.route.upstream, shard: shard)
+        guard let first = known.first else {
+            self.refuse(UpstreamFailure.noReplica.problem(of: match.route.upstream))
+            return
+        }
         // A lone replica may be asked twice: its idle connection may just have been closed.
         self.candidates = known.count > 1 || match.route.method != .get ? known : [first, first]
         self.connect()
@@ -36,6 +38,7 @@ extension Exchange {
 
     private func connect() {
         self.phase = .connecting
+        self.isReplicaJudged = false
         self.replica = self.candidates[min(self.attempt, self.candidates.count - 1)]
         self.record.replica = self.replica
         // The second attempt does not trust an idle connection again.
@@ -60,6 +63,7 @@ extension Exchange {
 
     private func use(_ connection: UpstreamConnection) {
         let now = MonotonicClock.nanoseconds()
+        self.askedAt = now
         guard let lines = self.requestLines(on: connection, now: now) else {
             self.loop.pool.giveBack(connection)
             self.refuse(Problem(.internalError, detail: "The caller token cannot be signed."))
@@ -67,7 +71,6 @@ extension Exchange {
         }
         self.upstream = connection
         self.phase = .awaitingAnswer
-        self.askedAt = now
         connection.begin(self)
         var isChunked = false
         if case .stream(nil, _) = self.plan { isChunked = true }
@@ -149,21 +152,35 @@ extension Exchange {
             && (self.deadline - self.waitingSince) * 2 >= Int64(self.loop.requestMs) * 1_000_000
     }
 
+    private func noteReplica(hasFailed: Bool) {
+        self.isReplicaJudged = true
+        if hasFailed {
+            self.core.directory.failed(self.replica, sentAt: self.askedAt)
+        } else {
+            self.core.directory.answered(self.replica, sentAt: self.askedAt)
+        }
+    }
+
+    /// A request that was the trial of a replica and came to no verdict leaves the trial to the next.
+    func releaseTrial() {
+        guard !self.replica.isEmpty, !self.isReplicaJudged else { return }
+        self.core.directory.saidNothing(self.replica, sentAt: self.askedAt)
+    }
+
     /// Tells directory and load control what the head of the answer says about the replica.
     private func judge(status: Int) {
-        let directory = self.core.directory
         let elapsed = MonotonicClock.nanoseconds() - self.waitingSince
         switch status {
         case 503:
-            directory.answered(self.replica, sentAt: self.askedAt)
+            self.noteReplica(hasFailed: false)
             self.serviceOutcome = .refused
         case 504 where !self.hadFairTime:
             self.serviceOutcome = .abandoned(afterNanoseconds: elapsed)
         case 500...:
-            directory.failed(self.replica, sentAt: self.askedAt)
+            self.noteReplica(hasFailed: true)
             self.serviceOutcome = status == 504 ? .refused : .answered(nanoseconds: elapsed)
         default:
-            directory.answered(self.replica, sentAt: self.askedAt)
+            self.noteReplica(hasFailed: false)
             self.serviceOutcome = .answered(nanoseconds: elapsed)
         }
     }
@@ -172,7 +189,7 @@ extension Exchange {
     func serviceMissedDeadline() {
         guard case .awaitingAnswer = self.phase else { return }
         if self.hadFairTime {
-            self.core.directory.failed(self.replica, sentAt: self.askedAt)
+            self.noteReplica(hasFailed: true)
             self.serviceOutcome = .refused
         } else if self.isServiceAwaited {
             self.serviceOutcome = .abandoned(afterNanoseconds: MonotonicClock.nanoseconds() - self.waitingSince)
@@ -217,7 +234,7 @@ extension Exchange {
             self.interrupt(.serviceGone)
             return
         }
-        self.core.directory.failed(self.replica, sentAt: self.askedAt)
+        self.noteReplica(hasFailed: true)
         var isRepeatable = true
         if case .stream = self.plan { isRepeatable = isUntouched }
         guard self.attempt == 0, isRepeatable, self.candidates.count > 1,

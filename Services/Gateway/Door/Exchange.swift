@@ -72,6 +72,8 @@ final class Exchange {
     var candidates: [String] = []
     var attempt = 0
     var replica = ""
+    /// The directory was told what the request says about the replica.
+    var isReplicaJudged = false
     var upstream: UpstreamConnection?
     var answer: AnswerHead?
     var answerBody: ByteBuffer?
@@ -336,6 +338,7 @@ final class Exchange {
         self.phase = .over
         self.loop.remove(self)
         if self.hasPlace { self.core.inFlight.leave() }
+        self.releaseTrial()
         if let permit {
             self.core.load.end(permit, self.serviceOutcome ?? .unknown)
         }

@@ -123,6 +123,14 @@ struct ReplicaBook: Hashable, Sendable {
         self.keep(page, address, now: now)
     }
 
+    /// It neither answered nor failed. If that was the trial, the next request is one; an earlier trial that ends late takes
+    /// nothing from the one that runs.
+    mutating func saidNothing(_ address: String, sentAt: Int64) {
+        guard let triedUntil = self.pages[address]?.ejection?.triedUntil, sentAt >= triedUntil - Self.trialNanoseconds
+        else { return }
+        self.pages[address]?.ejection?.triedUntil = nil
+    }
+
     /// A check of health has ended.
     mutating func checked(_ address: String, _ check: Check, now: Int64) {
         switch check {

@@ -51,16 +51,19 @@ final class ServiceDirectory: Sendable {
     }
 
     /// Addresses to try, best first, at most two. What has been left out for its failures is only tried when there is no other.
+    ///
+    /// To be asked for a request that will be sent: it may be the trial of a replica, and counts for second attempts.
     func candidates(for upstream: Upstream, shard: Shard?) -> [String] {
         let now = MonotonicClock.nanoseconds()
         return self.state.withLock { state in
             state.turn &+= 1
-            state.budgets[upstream, default: RetryBudget()].deposit(now: now)
             let book = state.book
             let ordered = state.map.candidates(
                 for: upstream, shard: shard, fallback: self.standing(upstream, state), turn: state.turn & Int.max,
                 isShunned: { !book.isEmpty && book.state($0, now: now) != .good })
-            guard !book.isEmpty, let first = ordered.first else { return ordered }
+            guard let first = ordered.first else { return [] }
+            state.budgets[upstream, default: RetryBudget()].deposit(now: now)
+            guard !book.isEmpty else { return ordered }
             let kept = ordered.filter { book.state($0, now: now) != .leftOut }
             state.book.use(kept.first ?? first, now: now)
             return kept.isEmpty ? ordered : kept
@@ -96,6 +99,11 @@ final class ServiceDirectory: Sendable {
             guard !state.book.isEmpty else { return }
             state.book.answered(address, sentAt: sentAt, now: MonotonicClock.nanoseconds())
         }
+    }
+
+    /// A request ended without a word about the replica: its client went away, or left too little time.
+    func saidNothing(_ address: String, sentAt: Int64) {
+        self.state.withLock { $0.book.saidNothing(address, sentAt: sentAt) }
     }
 
     /// A check of health has ended.
