@@ -132,6 +132,19 @@ struct ReplicaBookTests {
         #expect(book.state("a", now: 43 * self.second) == .leftOut)
     }
 
+    @Test("replicas that were left out and never came back make room for new ones when the window is over")
+    func pagesOfTheGone() {
+        var book = ReplicaBook()
+        for index in 0..<ReplicaBook.capacity {
+            for _ in 0..<5 { book.fail("x\(index)", now: 0) }
+        }
+        let isNotYetOver = 90 * self.second - 1
+        for _ in 0..<5 { book.fail("new", now: isNotYetOver) }
+        #expect(book.state("new", now: isNotYetOver) == .good)
+        for _ in 0..<5 { book.fail("new", now: 90 * self.second) }
+        #expect(book.state("new", now: 90 * self.second) == .leftOut)
+    }
+
     @Test("failures further apart than a minute do not add up, and the book stays bounded")
     func window() {
         var book = ReplicaBook()

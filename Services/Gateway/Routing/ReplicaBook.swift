@@ -168,9 +168,12 @@ struct ReplicaBook: Hashable, Sendable {
         self.pages[address] = self.isBlank(page, now: now) ? nil : page
     }
 
-    /// Whether it says nothing any more.
+    /// Whether it says nothing any more. A replica that was left out and has not been asked since may never come back: where
+    /// addresses change, such pages would fill the book.
     private func isBlank(_ page: Page, now: Int64) -> Bool {
-        page.ejection == nil && page.shunnedUntil <= now && page.unreadyUntil <= now
+        let askedAgainAt = page.ejection.map { max($0.until, $0.triedUntil ?? .min) }
+        let isEjected = askedAgainAt.map { now - $0 < self.windowNanoseconds } ?? false
+        return !isEjected && page.shunnedUntil <= now && page.unreadyUntil <= now
             && page.failures.last.map { now - $0 >= self.windowNanoseconds } ?? true
     }
 }
