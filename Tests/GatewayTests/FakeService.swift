@@ -22,6 +22,7 @@ final class FakeService: Sendable {
     private let cancellations = Mutex(0)
     private let beginnings = Mutex(0)
     private let readiness = Mutex(true)
+    private let isStalled = Mutex(false)
     let name: String
 
     init(name: String) { self.name = name }
@@ -33,6 +34,9 @@ final class FakeService: Sendable {
 
     /// What `/readyz` says.
     func setReady(_ isReady: Bool) { self.readiness.withLock { $0 = isReady } }
+
+    /// From now on `/readyz` begins its answer and does not end it.
+    func stallReadiness() { self.isStalled.withLock { $0 = true } }
 
     private struct Responder: HTTPResponder {
         let service: FakeService
@@ -50,6 +54,7 @@ final class FakeService: Sendable {
     private func respond(to request: Request) async throws -> Response {
         if request.uri.path.hasSuffix("/slow") { return try await self.slow(request) }
         if request.uri.path == "/readyz" {
+            if self.isStalled.withLock({ $0 }) { return Self.endless() }
             return self.readiness.withLock { $0 } ? Self.json("{}") : Response(status: .serviceUnavailable)
         }
         var count = 0

@@ -107,6 +107,36 @@ struct LiveReplicaTests {
         }
     }
 
+    @Test("a check of health ends in time when the answer begins and does not end")
+    func stalledCheck() async throws {
+        try await LiveGateway.with { live in
+            live.builder.stallReadiness()
+            let start = ContinuousClock.now
+            let known = await live.gateway.probe.round([:])
+            #expect(ContinuousClock.now - start < .seconds(5))
+            #expect(known["http://127.0.0.1:\(live.builderPort)"] == .unanswered)
+            #expect(known.values.count { $0 == .ready } == 1)
+        }
+    }
+
+    @Test("rounds of checks begin a second apart, however long the slowest replica takes of it")
+    func paceOfRounds() async throws {
+        let directory = ServiceDirectory(pool: nil, fallback: [.graphBuilder: ["http://a:1"]], logger: .quiet)
+        let begun = Mutex<[ContinuousClock.Instant]>([])
+        let probe = ReplicaProbe(directory: directory, logger: .quiet) { _ in
+            begun.withLock { $0.append(.now) }
+            try? await Task.sleep(for: .milliseconds(800))
+            return .ready
+        }
+        let run = Task { try await probe.run() }
+        try await Task.sleep(for: .seconds(5.5))
+        run.cancel()
+        _ = await run.result
+        let times = begun.withLock { $0 }
+        try #require(times.count >= 4)
+        #expect(times[3] - times[0] < .seconds(4.5))
+    }
+
     @Test("short deadlines of one caller leave as many places to others as before")
     func places() async throws {
         try await LiveGateway.with { live in

@@ -8,11 +8,12 @@ import ServiceLifecycle
 /// Asks every replica again and again whether it is ready, so that one that stops, starts or stands still is left alone before a
 /// request has met it.
 ///
-/// A round asks each replica once and the next one begins when all have answered or not: no replica is ever asked twice at a
-/// time, and at most ``concurrency`` are asked at once.
+/// A round asks each replica once and the next one begins a second after it did, or when all have answered or not: no replica is
+/// ever asked twice at a time, and at most ``concurrency`` are asked at once.
 struct ReplicaProbe: Service {
     static let interval = Duration.seconds(1)
-    static let timeout = TimeAmount.seconds(1)
+    /// For the whole answer.
+    static let timeout = Duration.milliseconds(500)
     /// Replicas of a service that are asked.
     static let replicaLimit = 256
     static let concurrency = 32
@@ -26,8 +27,9 @@ struct ReplicaProbe: Service {
         await cancelWhenGracefulShutdown {
             var known: [String: ReplicaBook.Check] = [:]
             while !Task.isCancelled {
+                let next = ContinuousClock.now + Self.interval
                 known = await self.round(known)
-                do { try await Task.sleep(for: Self.interval) } catch { return }
+                do { try await Task.sleep(until: next) } catch { return }
             }
         }
     }
@@ -66,19 +68,33 @@ struct ReplicaProbe: Service {
     /// Asks `/readyz`.
     static func asking(_ client: HTTPClient) -> @Sendable (String) async -> ReplicaBook.Check {
         { address in
-            do {
-                let answer = try await client.execute(
-                    HTTPClientRequest(url: address + "/readyz"), timeout: Self.timeout)
-                // So that the connection can be used again.
-                _ = try? await answer.body.collect(upTo: 64 << 10)
-                switch answer.status.code {
-                case 200..<300: return .ready
-                case 503: return .unready
-                default: return .unanswered
+            await withTaskGroup(of: ReplicaBook.Check.self) { group in
+                group.addTask { await Self.ask(client, address) }
+                // The time limit of the client ends with the head.
+                group.addTask {
+                    try? await Task.sleep(for: Self.timeout)
+                    return .unanswered
                 }
-            } catch {
-                return .unanswered
+                let check = await group.next() ?? .unanswered
+                group.cancelAll()
+                return check
             }
+        }
+    }
+
+    private static func ask(_ client: HTTPClient, _ address: String) async -> ReplicaBook.Check {
+        do {
+            let answer = try await client.execute(
+                HTTPClientRequest(url: address + "/readyz"), timeout: TimeAmount(Self.timeout))
+            // So that the connection can be used again.
+            _ = try? await answer.body.collect(upTo: 64 << 10)
+            switch answer.status.code {
+            case 200..<300: return .ready
+            case 503: return .unready
+            default: return .unanswered
+            }
+        } catch {
+            return .unanswered
         }
     }
 }
