@@ -2,16 +2,18 @@ import Model
 
 /// The least |r| of an edge, by layer.
 public struct LayerThresholds: Hashable, Sendable, Codable {
-    /// Each in 0 ..< 1.
     public var direct: Double
     public var crossMarket: Double
     public var crossEvent: Double
     public var crossDomain: Double
 
+    /// - Precondition: each is in 0 ..< 1.
     public init(
         direct: Double = Layer.direct.defaultThreshold, crossMarket: Double = Layer.crossMarket.defaultThreshold,
         crossEvent: Double = Layer.crossEvent.defaultThreshold, crossDomain: Double = Layer.crossDomain.defaultThreshold
     ) {
+        precondition(
+            [direct, crossMarket, crossEvent, crossDomain].allSatisfy((0..<1).contains), "a least |r| is in 0 ..< 1")
         self.direct = direct
         self.crossMarket = crossMarket
         self.crossEvent = crossEvent
@@ -49,6 +51,7 @@ public struct PartnerBlock: Sendable {
     public var block: SeriesBlock
     public var shape: WindowShape
 
+    /// - Parameter block: as ``EvaluationInput/block``, shorter while the younger of its domains is young.
     public init(block: SeriesBlock, shape: WindowShape) {
         self.block = block
         self.shape = shape
@@ -80,6 +83,8 @@ public struct EvaluationInput: Sendable {
     /// Also return rejected pairs with their values (slower: every pair is settled).
     public var includesRejected: Bool
 
+    /// - Precondition: nodes of the block belong to `domain` (looked at in debug builds), those of each partner block to it and
+    ///   to others.
     public init(
         domain: String, block: SeriesBlock, shape: WindowShape, events: [String],
         thresholds: LayerThresholds = LayerThresholds(), partners: [PartnerBlock] = [],
@@ -87,6 +92,7 @@ public struct EvaluationInput: Sendable {
         detectedAt: [EdgeKey: Timestamp] = [:],
         tickEdges: [String: [Edge]] = [:], includesRejected: Bool = false
     ) {
+        assert(block.nodes.allSatisfy { $0.domain == domain }, "a node of another domain")
         self.domain = domain
         self.block = block
         self.shape = shape

@@ -67,7 +67,7 @@ public enum HayashiYoshida {
 
     /// Nil when a series has fewer than 10 increments, does not move, or both span fewer than 4 bootstrap blocks.
     ///
-    /// - Parameter threshold: from an earlier estimate of the same pair, to save its random shifts; nil: find it anew.
+    /// - Parameter threshold: 0 ... 1, from an earlier estimate of the same pair, to save its random shifts; nil: find it anew.
     public static func estimate(
         _ first: TickSeries, _ second: TickSeries, options: Options, threshold: Double? = nil
     ) -> Estimate? {

@@ -11,9 +11,11 @@ public struct TickWindow: Sendable {
     public var bucketMs: Int64
     public var windowEnd: Timestamp
 
+    /// - Precondition: `bucketMs` is above 0.
     public init(
         ticks: [NodeKey: TickSeries], options: HayashiYoshida.Options, bucketMs: Int64, windowEnd: Timestamp
     ) {
+        precondition(bucketMs > 0, "a bucket has a width")
         self.ticks = ticks
         self.options = options
         self.bucketMs = bucketMs

@@ -47,8 +47,10 @@ public struct PathSearch: Sendable {
     /// Every node the shock reaches, each by its best path, in order of arrival (then rank, then name).
     ///
     /// - Parameters:
+    ///   - depth: hops at most; held within ``depths``.
+    ///   - shock: of the source, in its standard deviations; any finite number.
     ///   - floor: least |response| kept, in standard deviations of the node per one of the source, 0 ... 1.
-    ///   - limit: nodes kept at most, the strongest responses first.
+    ///   - limit: nodes kept at most, 0 and more, the strongest responses first.
     public func blastRadius(
         from source: NodeKey, depth: Int, shock: Double = 1, floor: Double = 0.1, limit: Int = 1_000
     ) -> [PropagationPath] {

@@ -68,6 +68,7 @@ public struct RootCauseInput: Sendable {
     public let callGraph: [CallEdge]
     public let target: RootCauseTarget?
 
+    /// - Precondition: `baseline` and `window` hold one row of their length per node.
     public init(
         nodes: [RootCauseNode], baseline: [Double], baselineLength: Int, window: [Double], windowLength: Int,
         callGraph: [CallEdge] = [], target: RootCauseTarget? = nil
@@ -84,7 +85,8 @@ public struct RootCauseInput: Sendable {
     }
 }
 
-/// The constants of the method. The defaults were chosen once for all data; see docs/engine.md for what each one does.
+/// The constants of the method. The defaults were chosen once for all data; see docs/engine.md for what each one does. Counts are
+/// 1 and more (`steps` 0 and more), `floor`, `bend` and `sharpness` above 0, `offset` and `prior` 0 and more.
 public struct RootCauseParameters: Hashable, Sendable {
     /// Buckets a change must last.
     public var hold = 2
@@ -104,4 +106,10 @@ public struct RootCauseParameters: Hashable, Sendable {
     public var steps = 20
 
     public init() {}
+
+    var areValid: Bool {
+        let positive = [self.floor, self.bend, self.sharpness].allSatisfy { $0 > 0 && $0.isFinite }
+        let natural = [self.offset, self.prior].allSatisfy { $0 >= 0 && $0.isFinite }
+        return positive && natural && self.hold > 0 && self.localMarkets > 0 && self.steps >= 0
+    }
 }

@@ -12,9 +12,11 @@ public enum RootCauseRanking {
     /// its 90 % point (1.5) a ranking is noise.
     public static let quietStrength = 1.5
 
+    /// - Precondition: `parameters` are as ``RootCauseParameters`` states them.
     public static func rank(
         _ input: RootCauseInput, parameters: RootCauseParameters = RootCauseParameters()
     ) -> RootCauseReport {
+        precondition(parameters.areValid, "parameters of root causes out of range")
         let change = HeldChange(input, parameters)
         let graph = CallGraph(input)
         let evidence = RootCauseEvidence(input, change: change, graph: graph, parameters: parameters)

@@ -35,6 +35,7 @@ public struct Migration: Sendable, Hashable {
         Migration(number: 10, name: "audit-log", embedded: PackageResources._010_audit_log_sql),
         Migration(number: 11, name: "forecasts-by-event", embedded: PackageResources._011_forecasts_by_event_sql),
         Migration(number: 12, name: "events-in-order", embedded: PackageResources._012_events_in_order_sql),
+        Migration(number: 13, name: "refusals-read-only", embedded: PackageResources._013_refusals_read_only_sql),
     ]
 
     #if DEBUG
