@@ -216,4 +216,27 @@ struct LayerTests {
             }
         }
     }
+
+    @Test("a worker that loses everything in the middle of its work, whenever that is, comes to the same graphs")
+    func workerDiesAtWork() async throws {
+        try await TestDatabase.with { database in
+            try await database.withPool { pool in
+                try await Feed.store(
+                    Feed.observations(domain: "a", events: ["alpha", "beta"], markets: ["m", "n"], count: 300), in: pool
+                )
+                let replica = Replica(pool, name: "one", batchEvaluations: 20, partnerWait: .zero)
+                try await replica.work()
+                let graphs = try await Feed.graphIDs(in: pool)
+                for turn in 0..<20 {
+                    async let working: Void = replica.work()
+                    try await Task.sleep(for: .microseconds(turn * 300))
+                    await replica.engine.die()
+                    try await working
+                    try await replica.work()
+                    #expect(replica.graphs.eventCount == 2, "turn \(turn)")
+                    #expect(try await Feed.graphIDs(in: pool) == graphs, "turn \(turn)")
+                }
+            }
+        }
+    }
 }

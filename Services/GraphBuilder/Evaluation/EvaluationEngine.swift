@@ -63,6 +63,9 @@ actor EvaluationEngine {
     var pending = EvaluationBatch()
     var graphsWrittenAt = ContinuousClock.now
     var freed = FreedMemory()
+    private var isWorking = false
+    /// It is to lose everything when the round that runs has ended.
+    private var isDoomed = false
 
     init(
         pool: PostgresPool, keeper: LeaseKeeper, graphs: GraphStore, metrics: GraphBuilderMetrics,
@@ -82,13 +85,18 @@ actor EvaluationEngine {
 
     /// Reads, evaluates and writes until nothing is left to do.
     func catchUp() async throws {
+        self.isWorking = true
+        defer {
+            self.isWorking = false
+            if self.isDoomed { self.loseEverything() }
+        }
         // What a failure left unwritten goes first, so that it cannot pile up.
         if !self.pending.isEmpty {
             try await self.follow(self.keeper.trusted)
             try await self.flush(isCaughtUp: false)
         }
         var goesOn = true
-        while goesOn, !Task.isCancelled {
+        while goesOn, !self.isDoomed, !Task.isCancelled {
             // What was built is written; reading on or building would only take more.
             if let memory, memory.isShedding {
                 memory.recordShed()
@@ -111,7 +119,15 @@ actor EvaluationEngine {
     func limit(graphsPerSecond rate: Int) { self.pace.set(rate: rate) }
 
     /// Loses everything it knows, as if its process had been killed: the next round begins from the database.
+    ///
+    /// Not in the middle of one: what it waits for would come into emptied memory, and pass for all there is.
     func die() {
+        self.isDoomed = true
+        if !self.isWorking { self.loseEverything() }
+    }
+
+    private func loseEverything() {
+        self.isDoomed = false
         self.letGo(Set(self.owned.keys))
         self.pending = EvaluationBatch()
         self.cache = SeriesCache()
