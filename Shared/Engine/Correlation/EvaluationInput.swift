@@ -83,8 +83,7 @@ public struct EvaluationInput: Sendable {
     /// Also return rejected pairs with their values (slower: every pair is settled).
     public var includesRejected: Bool
 
-    /// - Precondition: nodes of the block belong to `domain` (looked at in debug builds), those of each partner block to it and
-    ///   to others.
+    /// Where a node of the block belongs to another domain, the layers of the block are `failed`.
     public init(
         domain: String, block: SeriesBlock, shape: WindowShape, events: [String],
         thresholds: LayerThresholds = LayerThresholds(), partners: [PartnerBlock] = [],
@@ -92,7 +91,6 @@ public struct EvaluationInput: Sendable {
         detectedAt: [EdgeKey: Timestamp] = [:],
         tickEdges: [String: [Edge]] = [:], includesRejected: Bool = false
     ) {
-        assert(block.nodes.allSatisfy { $0.domain == domain }, "a node of another domain")
         self.domain = domain
         self.block = block
         self.shape = shape
