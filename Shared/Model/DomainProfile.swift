@@ -32,7 +32,8 @@ public struct DomainProfile: Hashable, Sendable, Codable {
     public var bucketMs: Int64?
     /// Buckets of the present window, 30 ... 2,000.
     public var presentBuckets: Int
-    /// Buckets of the baseline before it, 0 ... 20,000; full from three times the present on.
+    /// Buckets of the baseline before it, 0 ... 20,000; full from three times the present on. Left out of a declaration that has
+    /// `periodMs` and `bucketMs`: as many as hold the period twice, 720 at least.
     public var baselineBuckets: Int
     /// Lags -lagBuckets ... lagBuckets are tried, 0 ... 64.
     public var lagBuckets: Int
@@ -73,18 +74,35 @@ public struct DomainProfile: Hashable, Sendable, Codable {
         guard domain != "" else {
             throw DecodingError.dataCorruptedError(forKey: .domain, in: keyed, debugDescription: "must not be empty")
         }
+        let bucketMs = try keyed.decodeIfPresent(Int64.self, forKey: .bucketMs)
+        let periodMs = try keyed.decodeIfPresent(Int64.self, forKey: .periodMs)
         self.init(
-            domain: domain ?? "",
-            bucketMs: try keyed.decodeIfPresent(Int64.self, forKey: .bucketMs),
+            domain: domain ?? "", bucketMs: bucketMs,
             presentBuckets: try keyed.decodeIfPresent(Int.self, forKey: .presentBuckets) ?? plain.presentBuckets,
-            baselineBuckets: try keyed.decodeIfPresent(Int.self, forKey: .baselineBuckets) ?? plain.baselineBuckets,
+            baselineBuckets: try keyed.decodeIfPresent(Int.self, forKey: .baselineBuckets)
+                ?? Self.baselineBuckets(holdingTwice: periodMs ?? 0, bucketMs: bucketMs ?? 0) ?? plain.baselineBuckets,
             lagBuckets: try keyed.decodeIfPresent(Int.self, forKey: .lagBuckets) ?? plain.lagBuckets,
             transform: try keyed.decodeIfPresent(Transform.self, forKey: .transform) ?? plain.transform,
             fill: try keyed.decodeIfPresent(Fill.self, forKey: .fill) ?? plain.fill,
             allowedLatenessMs: try keyed.decodeIfPresent(Int64.self, forKey: .allowedLatenessMs),
-            periodMs: try keyed.decodeIfPresent(Int64.self, forKey: .periodMs) ?? plain.periodMs,
+            periodMs: periodMs ?? plain.periodMs,
             role: try keyed.decodeIfPresent(Role.self, forKey: .role) ?? plain.role,
             markets: try keyed.decodeIfPresent([String: MarketFacts].self, forKey: .markets) ?? [:])
+    }
+
+    private static let baselineRange: ClosedRange<Int64> = 0...20_000
+
+    /// The baseline from which a period can be removed, where that takes more than the usual one.
+    ///
+    /// - Returns: nil where the usual one does, or none that is allowed.
+    private static func baselineBuckets(holdingTwice periodMs: Int64, bucketMs: Int64) -> Int? {
+        guard periodMs > 0, bucketMs > 0, periodMs <= .max / 2 else { return nil }
+        let (count, rest) = (2 * periodMs).quotientAndRemainder(dividingBy: bucketMs)
+        let buckets = count + (rest > 0 ? 1 : 0)
+        guard buckets > DomainProfile(domain: "").baselineBuckets, Self.baselineRange.contains(buckets) else {
+            return nil
+        }
+        return Int(buckets)
     }
 
     /// - Throws: ``ValidationError`` for the first value out of range.
@@ -92,7 +110,7 @@ public struct DomainProfile: Hashable, Sendable, Codable {
         try Name.validate(self.domain, field: "domain")
         try Self.check("bucketMs", self.bucketMs ?? 1, in: 1...86_400_000)
         try Self.check("presentBuckets", Int64(self.presentBuckets), in: 30...2_000)
-        try Self.check("baselineBuckets", Int64(self.baselineBuckets), in: 0...20_000)
+        try Self.check("baselineBuckets", Int64(self.baselineBuckets), in: Self.baselineRange)
         try Self.check("lagBuckets", Int64(self.lagBuckets), in: 0...64)
         try Self.check("allowedLatenessMs", self.allowedLatenessMs ?? 0, in: 0...86_400_000)
         try Self.check("periodMs", self.periodMs, in: 0...604_800_000)

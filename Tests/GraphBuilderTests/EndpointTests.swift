@@ -231,13 +231,17 @@ struct EndpointTests {
             // Closed up to the newest observation less one bucket of lateness.
             #expect(one.json["lastEvaluated"] as? String == "1970-01-01T00:58:00.000Z")
             #expect(one.json["pendingBuckets"] as? Int == 0)
+            // A day is the period by default, and 720 buckets hold half of one.
+            #expect(one.json["removesPeriod"] as? Bool == false)
             let profile = try #require(one.json["profile"] as? [String: Any])
             #expect(profile["presentBuckets"] as? Int == 30)
             // Another declaration takes the place of the first.
-            #expect(try await door.call(.put, "/v1/domains/d", #"{"domain":"d","bucketMs":120000}"#).status == 200)
+            let other = try await door.call(
+                .put, "/v1/domains/d", #"{"domain":"d","bucketMs":120000,"periodMs":86400000}"#)
+            #expect(other.status == 200 && other.json["baselineBuckets"] as? Int == 1_440)
             try await door.replica.work()
             let again = try await door.get("/v1/domains/d")
-            #expect(again.json["bucketMs"] as? Int == 120_000)
+            #expect(again.json["bucketMs"] as? Int == 120_000 && again.json["removesPeriod"] as? Bool == true)
             #expect((again.json["profile"] as? [String: Any])?["presentBuckets"] as? Int == 120)
             #expect(try await door.get("/v1/domains").items.count == 1)
         }

@@ -21,6 +21,20 @@ struct ProfileTests {
                     domain: "d", bucketMs: 500, lagBuckets: 3, fill: .sum, markets: ["qps": MarketFacts(kind: .load)]))
     }
 
+    @Test(
+        "a declared period gets a baseline that holds it twice, unless one is declared or none could",
+        arguments: [
+            (#"{"bucketMs":60000,"periodMs":86400000}"#, 2_880), (#"{"bucketMs":7000,"periodMs":7000000}"#, 2_000),
+            (#"{"bucketMs":60000,"periodMs":3600000}"#, 720), (#"{"bucketMs":60000}"#, 720),
+            (#"{"bucketMs":9000,"periodMs":86400000}"#, 19_200), (#"{"bucketMs":8640,"periodMs":86400000}"#, 20_000),
+            (#"{"bucketMs":8639,"periodMs":86400000}"#, 720), (#"{"bucketMs":0,"periodMs":86400000}"#, 720),
+            (#"{"bucketMs":60000,"periodMs":9223372036854775807}"#, 720), (#"{"periodMs":86400000}"#, 720),
+            (#"{"bucketMs":60000,"periodMs":86400000,"baselineBuckets":90}"#, 90),
+        ])
+    func baselineOfAPeriod(json: String, baseline: Int) throws {
+        #expect(try self.decoded(json).baselineBuckets == baseline)
+    }
+
     @Test("a profile reads back what it wrote")
     func roundTrip() throws {
         let profile = DomainProfile(

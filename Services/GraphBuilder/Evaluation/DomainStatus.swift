@@ -19,5 +19,7 @@ struct DomainStatus: Sendable, Encodable {
     /// Of these, how many wait for other domains to deliver what they are compared with; not in `pendingBuckets`.
     var waitingBuckets: Int
     var waitsFor: [String]
+    /// Whether links are judged without the declared period; nil where there is none, or no width yet.
+    var removesPeriod: Bool?
     var profile: DomainProfile
 }

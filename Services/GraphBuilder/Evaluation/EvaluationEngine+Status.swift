@@ -39,6 +39,11 @@ extension EvaluationEngine {
             status.pendingBuckets = unread == nil ? 0 : 1
             return status
         }
+        if domain.profile.periodMs > 0 {
+            let period = WindowShape(profile: domain.profile)
+                .removablePeriod(domain.profile.periodMs, bucketMs: clock.bucketMs)
+            status.removesPeriod = period > 0
+        }
         guard let scheduled = domain.scheduled else {
             status.pendingBuckets = unread == nil ? 0 : 1
             return status

@@ -10,11 +10,8 @@ extension SeriesBlock {
     /// - Parameter periods: milliseconds by domain; 0 or none: no period.
     func withoutSeasons(_ periods: [String: Int64], shape: WindowShape) -> SeriesBlock {
         let baseline = shape.fullBaseline(ofLength: self.length)
-        let removed = periods.filter { $0.value > 0 }.mapValues { period in
-            let isHeldTwice =
-                period % self.bucketMs == 0 && period / self.bucketMs >= 2
-                && period / self.bucketMs <= Int64(baseline / 2)
-            return isHeldTwice ? Int(period / self.bucketMs) : 0
+        let removed = periods.filter { $0.value > 0 }.mapValues {
+            shape.removablePeriod($0, bucketMs: self.bucketMs, baseline: baseline)
         }
         var block = self
         block.removedPeriods = removed

@@ -25,6 +25,17 @@ public struct WindowShape: Hashable, Sendable {
     /// the lags, when longer).
     public var requiredLength: Int { self.present + max(self.baseline, self.lag) }
 
+    /// Buckets of a period that is removed from series of this shape before they are compared: one of two whole buckets or more,
+    /// held twice by the baseline.
+    ///
+    /// - Parameter baseline: buckets of the baseline there are; nil: all this shape may have.
+    /// - Returns: 0 where it is not removed.
+    public func removablePeriod(_ periodMs: Int64, bucketMs: Int64, baseline: Int? = nil) -> Int {
+        precondition(bucketMs > 0 && periodMs >= 0, "a bucket has a width, a period is none or a length")
+        let (buckets, rest) = periodMs.quotientAndRemainder(dividingBy: bucketMs)
+        return rest == 0 && buckets >= 2 && buckets <= Int64((baseline ?? self.baseline) / 2) ? Int(buckets) : 0
+    }
+
     /// The baseline a block of `length` offers; 0 unless it is full (three times the present or more).
     func fullBaseline(ofLength length: Int) -> Int {
         let offered = min(self.baseline, length - self.present)
