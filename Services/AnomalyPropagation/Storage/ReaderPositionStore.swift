@@ -13,12 +13,14 @@ struct ReaderPosition: Hashable, Sendable {
 /// transaction, so the row only moves forward and a replica that starts continues from it.
 struct ReaderPositionStore: Sendable {
     static let reader = "anomaly-propagation"
+    /// Keeps forecasts that wait (``ForecastBook/waiting``) in rows of their own: programs of before read the others.
+    static let waitingForecasts = "waiting-forecasts"
     let pool: PostgresPool
 
-    func positions() async throws -> [ReaderPosition] {
+    func positions(of reader: String = Self.reader) async throws -> [ReaderPosition] {
         let rows = try await self.pool.query(
             "SELECT shard, revision, coalesce(state, ''::bytea) FROM reader_positions WHERE reader = $1",
-            [.text(Self.reader)])
+            [.text(reader)])
         return try rows.decode((Shard, Int64, [UInt8]).self).map {
             ReaderPosition(shard: $0.0, revision: $0.1, state: $0.2)
         }
@@ -32,7 +34,7 @@ struct ReaderPositionStore: Sendable {
         """, [.text(Self.reader)])
 
     /// - Parameter positions: at most one per shard.
-    static func save(_ positions: [ReaderPosition]) -> PostgresQuery {
+    static func save(_ positions: [ReaderPosition], of reader: String = Self.reader) -> PostgresQuery {
         let sorted = positions.sorted { $0.shard < $1.shard }
         return PostgresQuery(
             """
@@ -40,11 +42,11 @@ struct ReaderPositionStore: Sendable {
             SELECT w.shard, $4, w.revision, w.state
             FROM unnest($1::smallint[], $2::bigint[], $3::bytea[]) AS w(shard, revision, state)
             ON CONFLICT (shard, reader) DO UPDATE SET revision = excluded.revision, state = excluded.state
-            WHERE p.revision < excluded.revision
+            WHERE p.revision < excluded.revision OR p.revision = excluded.revision AND p.state <> excluded.state
             """,
             [
                 .shardArray(sorted.map(\.shard)), .int64Array(sorted.map(\.revision)), .byteaArray(sorted.map(\.state)),
-                .text(Self.reader),
+                .text(reader),
             ])
     }
 }

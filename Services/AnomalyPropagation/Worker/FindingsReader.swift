@@ -1,4 +1,5 @@
 import Engine
+import Foundation
 import Logging
 import Model
 import Postgres
@@ -33,6 +34,10 @@ actor FindingsReader {
     private var positions: [Shard: Int64]?
     private var episodes = EpisodeBook()
     private var book = ForecastBook()
+    /// Forecasts that waited when positions were loaded; planned before anything else.
+    private var resumed: [Forecast] = []
+    /// What is stored of ``ForecastBook/waiting``.
+    private var storedWaiting: [Shard: [Forecast]] = [:]
     private var rates = OutcomeReader.BaseRates()
     private var watermarks: [String: Timestamp] = [:]
     private var profiles: [String: DomainProfile] = [:]
@@ -80,7 +85,7 @@ actor FindingsReader {
             return newest > position ? RevisionSpan(shard: shard, low: position, high: newest) : nil
         }
         try await self.sweepIfDue()
-        guard !spans.isEmpty else {
+        guard !spans.isEmpty || !self.resumed.isEmpty else {
             self.levelAt = self.clock.now
             self.metrics.recordLag(revisions: 0, seconds: 0)
             if self.clock.now - self.savedAt > self.bounds.saveInterval { try await self.saveUnsaved() }
@@ -111,13 +116,19 @@ actor FindingsReader {
         if let positions = self.positions { return positions }
         self.episodes = EpisodeBook()
         self.book = ForecastBook()
+        self.storedWaiting = [:]
         self.unsaved = []
         self.sweptAt = nil
         var positions: [Shard: Int64] = [:]
-        for position in try await ReaderPositionStore(pool: self.pool).positions() {
+        let store = ReaderPositionStore(pool: self.pool)
+        for position in try await store.positions() {
             try self.episodes.restore(position.shard, state: position.state)
             positions[position.shard] = position.revision
         }
+        for row in try await store.positions(of: ReaderPositionStore.waitingForecasts) {
+            self.storedWaiting[row.shard] = try JSONDecoder().decode([Forecast].self, from: Data(row.state))
+        }
+        self.resumed = self.storedWaiting.sorted { $0.key < $1.key }.flatMap(\.value)
         self.watermarks = try await self.findings.watermarks()
         self.positions = positions
         return positions
@@ -161,13 +172,15 @@ actor FindingsReader {
     }
 
     private func forecast(_ moves: [Finding]) async throws -> ForecastBook.Round {
-        let unknown = self.book.unknownPairs(in: moves)
+        let candidates = self.resumed + ForecastBook.candidates(moves)
+        let unknown = self.book.unknownPairs(in: candidates)
         for start in stride(from: 0, to: unknown.count, by: self.bounds.rowsPerStatement) {
             let pairs = Array(unknown[start..<min(unknown.count, start + self.bounds.rowsPerStatement)])
             let open = try await self.forecasts.open(of: pairs)
             self.book.restore(pairs, calibrators: try await self.forecasts.calibrators(of: pairs), open: open)
         }
-        self.book.plan(moves, watermarks: self.watermarks)
+        self.book.plan(candidates)
+        self.resumed = []
         let due = self.book.due(self.watermarks)
         return self.book.settle(try await self.readOutcomes(of: due))
     }
@@ -218,16 +231,33 @@ actor FindingsReader {
             ReaderPosition(
                 shard: shard, revision: positions[shard] ?? 0, state: try self.episodes.state(of: shard))
         }
-        let queries = anomalies + made + scored + (saved.isEmpty ? [] : [ReaderPositionStore.save(saved)])
+        let waiting = positions.isEmpty ? self.storedWaiting : self.book.waiting
+        let queries =
+            anomalies + made + scored + (saved.isEmpty ? [] : [ReaderPositionStore.save(saved)])
+            + (try self.save(waiting, positions: positions))
         guard !queries.isEmpty else { return }
         let results = try await self.pool.withRetriedTransaction { connection in
             try await connection.pipeline(queries)
         }
+        self.storedWaiting = waiting
         if !saved.isEmpty {
             self.unsaved = []
             self.savedAt = self.clock.now
         }
         try self.record(results, anomalies: anomalies.count, made: made.count)
+    }
+
+    /// What has changed of the forecasts that wait: stored with the positions behind which they are.
+    private func save(_ waiting: [Shard: [Forecast]], positions: [Shard: Int64]) throws -> [PostgresQuery] {
+        let changed = Set(waiting.keys).union(self.storedWaiting.keys)
+            .filter { waiting[$0, default: []] != self.storedWaiting[$0, default: []] }
+        guard !changed.isEmpty else { return [] }
+        let rows = try changed.map { shard in
+            ReaderPosition(
+                shard: shard, revision: positions[shard] ?? 0,
+                state: Array(try JSONEncoder().encode(waiting[shard, default: []])))
+        }
+        return [ReaderPositionStore.save(rows, of: ReaderPositionStore.waitingForecasts)]
     }
 
     private func record(_ results: [PostgresRows], anomalies: Int, made: Int) throws {

@@ -5,37 +5,36 @@ import Model
 ///
 /// A pair has at most one open forecast at a time, so its history is a chain: forecast, outcome, forecast ... Which moves make
 /// forecasts and when each comes to its horizon follows from the moves alone; only the intervals need outcomes. So a round goes
-/// in three steps: ``plan(_:watermarks:)`` finds the forecasts, ``due(_:)`` names the outcomes to be read (in one query), and
-/// ``settle(_:)`` walks each chain in order. A value: the same moves and outcomes give the same forecasts in every replica.
+/// in three steps: ``plan(_:)`` finds the forecasts, ``due(_:)`` names the outcomes to be read (in one query), and
+/// ``settle(_:)`` walks each chain in order. Where the target's domain is behind the source's, a forecast waits for the outcome of
+/// the one before it. A value: the same moves and outcomes give the same forecasts in every replica, whenever each is read.
 struct ForecastBook: Sendable {
     /// Pairs held in memory; beyond it those without an open forecast are forgotten and read again when they move.
     static let pairLimit = 20_000
-
-    fileprivate struct Planned {
-        let move: Finding
-        let edge: Edge
-        let forecast: Forecast
-    }
+    /// Forecasts of a pair that wait for the outcome of the one before; beyond it moves make none.
+    static let waitingLimit = 32
 
     fileprivate struct Chain {
         var calibrator: ForecastCalibrator
         /// Made in an earlier round, not scored.
         var open: Forecast?
-        var planned: [Planned] = []
+        /// Without intervals yet, in order of their moves.
+        var planned: [Forecast] = []
     }
 
     private var chains: [ForecastPair: Chain] = [:]
 
-    /// Pairs of these moves that are not in memory: their past must be given to ``restore(_:)`` before ``plan(_:watermarks:)``.
-    func unknownPairs(in moves: [Finding]) -> [ForecastPair] {
-        var pairs = Set<ForecastPair>()
-        for move in moves {
-            for edge in move.edges where edge.lagBuckets > 0 {
-                let pair = ForecastPair(source: edge.source, target: edge.target)
-                if self.chains[pair] == nil { pairs.insert(pair) }
-            }
+    /// The forecasts moves could make, without intervals. Moves are findings of kind `move` in order of their window ends.
+    static func candidates(_ moves: [Finding]) -> [Forecast] {
+        moves.filter { $0.kind == .move }.flatMap { move in
+            move.edges.compactMap { Forecast(of: $0, after: move, calibrator: nil) }
         }
-        return pairs.sorted { ($0.source, $0.target) < ($1.source, $1.target) }
+    }
+
+    /// Pairs of these candidates that are not in memory: their past must be given to ``restore(_:calibrators:open:)`` before ``plan(_:)``.
+    func unknownPairs(in candidates: [Forecast]) -> [ForecastPair] {
+        Set(candidates.map(ForecastPair.init)).filter { self.chains[$0] == nil }
+            .sorted { ($0.source, $0.target) < ($1.source, $1.target) }
     }
 
     /// - Parameters:
@@ -48,40 +47,43 @@ struct ForecastBook: Sendable {
             self.chains[pair] = Chain(calibrator: calibrators[pair] ?? ForecastCalibrator(), open: nil)
         }
         for forecast in open {
-            let pair = ForecastPair(source: forecast.source, target: forecast.target)
+            let pair = ForecastPair(forecast)
             self.chains[pair]?.open = forecast
         }
     }
 
     /// Whether this book will score the forecast itself.
     func holds(_ forecast: Forecast) -> Bool {
-        self.chains[ForecastPair(source: forecast.source, target: forecast.target)]?.open?.id == forecast.id
+        self.chains[ForecastPair(forecast)]?.open?.id == forecast.id
     }
 
     /// Forgets a pair, so that its past is read again: another replica has written to it.
     mutating func forget(_ forecast: Forecast) {
-        self.chains[ForecastPair(source: forecast.source, target: forecast.target)] = nil
+        self.chains[ForecastPair(forecast)] = nil
     }
 
-    /// Finds the forecasts that moves make. A pair makes none before its last one has come to its horizon in the target's own
-    /// domain.
+    /// Chooses the forecasts that are made: none of a pair before its last one has come to its horizon.
     ///
-    /// - Parameter moves: findings of kind `move` in order of their window ends.
-    /// - Parameter watermarks: newest evaluated bucket per domain.
-    mutating func plan(_ moves: [Finding], watermarks: [String: Timestamp]) {
-        for move in moves where move.kind == .move {
-            for edge in move.edges {
-                let pair = ForecastPair(source: edge.source, target: edge.target)
-                guard var chain = self.chains[pair], let forecast = Forecast(of: edge, after: move, calibrator: nil)
-                else { continue }
-                guard chain.calibrator.isFree(at: move.windowEnd),
-                    chain.calibrator.isFree(at: watermarks[edge.target.domain] ?? .earliest)
-                else { continue }
-                chain.calibrator.pendingUntil = forecast.horizonAt
-                chain.planned.append(Planned(move: move, edge: edge, forecast: forecast))
-                self.chains[pair] = chain
-            }
+    /// - Parameter candidates: of each pair in order of their moves; those that are known already change nothing.
+    mutating func plan(_ candidates: [Forecast]) {
+        for forecast in candidates {
+            let pair = ForecastPair(forecast)
+            guard var chain = self.chains[pair], chain.calibrator.isFree(at: forecast.movedAt)
+            else { continue }
+            chain.calibrator.pendingUntil = forecast.horizonAt
+            chain.planned.append(forecast)
+            self.chains[pair] = chain
         }
+    }
+
+    /// Forecasts that wait for the outcome of the one before, by the shard of their event. Given to ``plan(_:)`` of a fresh book
+    /// before later moves, they go on there.
+    var waiting: [Shard: [Forecast]] {
+        var waiting: [Shard: [Forecast]] = [:]
+        for chain in self.chains.values {
+            for forecast in chain.planned { waiting[Shard(event: forecast.event), default: []].append(forecast) }
+        }
+        return waiting.mapValues { $0.sorted { ($0.movedAt, $0.id) < ($1.movedAt, $1.id) } }
     }
 
     /// Forecasts, open or planned, whose horizon the target's domain has passed, with the bucket width they were made on.
@@ -89,7 +91,7 @@ struct ForecastBook: Sendable {
         var due: [Forecast] = []
         for (pair, chain) in self.chains {
             guard let watermark = watermarks[pair.target.domain] else { continue }
-            for forecast in [chain.open].compactMap({ $0 }) + chain.planned.map(\.forecast)
+            for forecast in [chain.open].compactMap({ $0 }) + chain.planned
             where forecast.horizonAt <= watermark {
                 due.append(forecast)
             }
@@ -115,18 +117,18 @@ struct ForecastBook: Sendable {
         var round = Round()
         for pair in Array(self.chains.keys) {
             guard var chain = self.chains[pair], chain.open != nil || !chain.planned.isEmpty else { continue }
-            let pendingUntil = chain.calibrator.pendingUntil
             chain.score(outcomes, &round)
-            for planned in chain.planned {
-                guard
-                    let forecast = Forecast(of: planned.edge, after: planned.move, calibrator: chain.calibrator)
-                else { continue }
+            while chain.open == nil, !chain.planned.isEmpty {
+                let planned = chain.planned.removeFirst()
+                let forecast = planned.withInterval(halfWidth: chain.calibrator.halfWidth(sourceSd: planned.sourceSd))
                 round.made.append(forecast)
                 chain.open = forecast
                 chain.score(outcomes, &round)
             }
-            chain.planned = []
-            chain.calibrator.pendingUntil = pendingUntil
+            if chain.planned.count > Self.waitingLimit {
+                chain.planned.removeLast(chain.planned.count - Self.waitingLimit)
+                chain.calibrator.pendingUntil = chain.planned.last?.horizonAt
+            }
             self.chains[pair] = chain
         }
         self.shrink()

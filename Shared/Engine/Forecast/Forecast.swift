@@ -47,6 +47,14 @@ public struct Forecast: Sendable, Hashable, Codable {
         self.confidence = confidence
     }
 
+    /// The same with an interval of this half width, target units; nil: without one.
+    public func withInterval(halfWidth: Double?) -> Forecast {
+        var forecast = self
+        forecast.intervalLow = halfWidth.map { self.expectedChange - $0 }
+        forecast.intervalHigh = halfWidth.map { self.expectedChange + $0 }
+        return forecast
+    }
+
     public static func id(source: NodeKey, target: NodeKey, movedAt: Timestamp) -> String {
         let digest = SHA256.hash(
             data: Array("\(source.id.rawValue)\u{1F}\(target.id.rawValue)\u{1F}\(movedAt.milliseconds)".utf8))
@@ -102,4 +110,6 @@ public struct ForecastPair: Sendable, Hashable, Codable {
         self.source = source
         self.target = target
     }
+
+    public init(_ forecast: Forecast) { self.init(source: forecast.source, target: forecast.target) }
 }
