@@ -54,7 +54,8 @@ enum GraphBuilder: ServiceDefinition {
             "Graphs this replica builds a second at most; what is due waits. 0: no limit."),
         Setting(
             "FAILOVER_ENABLED", .flag, default: "true",
-            "Whether graphs in memory are served, marked `stale`, while the database is away; false: 503."),
+            "Whether graphs in memory are served, marked `stale`, while the database is away or takes no evaluations; false: 503."
+        ),
         AnswerCache.setting,
     ]
     static let reloadableSettings: Set<String> = [
@@ -128,8 +129,8 @@ enum GraphBuilder: ServiceDefinition {
                 ceilingBytes: { live.current.integer("MEMORY_CEILING_BYTES") }, logger: host.logger) : nil
         let graphRoutes = GraphRoutes(
             graphs: graphs, cold: ColdGraphReader(pool: pool), keeper: keeper, engine: engine, bound: interactive,
-            servesStale: { live.current.flag("FAILOVER_ENABLED") }, memory: memory, staleAnswers: staleAnswers,
-            counts: GraphAnswerCounts(factory: host.metrics))
+            servesStale: { live.current.flag("FAILOVER_ENABLED") }, evaluationFailing: { service.failing },
+            memory: memory, staleAnswers: staleAnswers, counts: GraphAnswerCounts(factory: host.metrics))
         let eventRoutes = EventRoutes(pool: pool, bound: interactive, answers: answers)
         let routes: (Router<CallContext>) -> Void = { router in
             IngestController<CallContext>(service: ingest) { context in

@@ -21,11 +21,16 @@ struct GraphRoutes: Sendable {
     let bound: QueryBound
     /// Whether an old graph is better than none while the database is away.
     var servesStale: @Sendable () -> Bool = { true }
+    /// How long evaluations have failed, see ``EvaluationService/failing``.
+    var evaluationFailing: @Sendable () -> Duration = { .zero }
     /// nil: memory is not looked at.
     var memory: MemoryWatch?
     var staleAnswers: StaleAnswers?
     /// nil: nobody counts.
     var counts: GraphAnswerCounts?
+
+    /// One round may fail and the next do its work.
+    static let failingPatience = Duration.seconds(3)
 
     static let paths = ["/v1/correlation-graph", "/api/correlation-graph"]
 
@@ -72,6 +77,7 @@ struct GraphRoutes: Sendable {
     /// The graph in memory when its tag, or the body that is asked for, is known.
     private func ready(_ question: Question, _ headers: HTTPFields) -> ReadyAnswer? {
         guard self.keeper.isTrusted(Shard(event: question.event)), let entry = self.graphs.entry(question.event),
+            self.evaluationFailing() < Self.failingPatience,
             let known = self.graphs.body(
                 GraphStore.BodyKey(graph: entry.graph.id, revision: entry.revision, filter: question.filter))
         else { return nil }
@@ -157,9 +163,11 @@ struct GraphRoutes: Sendable {
         var revision: Int64
         var ageSeconds: Double
         var source: Source
+        /// Why it is stale.
+        var reason = ""
     }
 
-    /// What memory still has while the database is away: every layer says that it is old. It has no tag, for it stands for no
+    /// What memory still has while nothing newer can be had: every layer says that it is old. It has no tag, for it stands for no
     /// state of the database.
     private func stale(_ found: Found, _ filter: GraphFilter) throws -> Response {
         var graph = found.graph
@@ -167,7 +175,7 @@ struct GraphRoutes: Sendable {
             guard report.state == .ok || report.state == .degraded else { return report }
             var report = report
             report.state = .stale
-            report.reason = "the database does not answer; this is what was known \(Int(found.ageSeconds)) s ago"
+            report.reason = "\(found.reason); this is what was known \(Int(found.ageSeconds)) s ago"
             return report
         }
         let body = try GraphDocument(graph, filter: filter, rejected: nil).encoded()
@@ -182,7 +190,15 @@ struct GraphRoutes: Sendable {
     private func current(_ event: String) async throws -> Found? {
         if self.keeper.isTrusted(Shard(event: event)), let entry = self.graphs.entry(event) {
             let age = (ContinuousClock.now - entry.publishedAt) / .seconds(1)
-            return Found(graph: entry.graph, revision: entry.revision, ageSeconds: age, source: .warm)
+            var found = Found(graph: entry.graph, revision: entry.revision, ageSeconds: age, source: .warm)
+            guard self.evaluationFailing() >= Self.failingPatience else { return found }
+            guard self.servesStale() else {
+                throw Problem(
+                    .unavailable, detail: "Evaluations fail at present, so no graph is up to date.", retryAfter: 5)
+            }
+            found.source = .stale
+            found.reason = "evaluations fail, as when the database has no room for them"
+            return found
         }
         do {
             let stored = try await self.bound.bound { try await self.cold.graph(event) }
@@ -194,7 +210,9 @@ struct GraphRoutes: Sendable {
                 throw error
             }
             let age = (ContinuousClock.now - entry.publishedAt) / .seconds(1)
-            return Found(graph: entry.graph, revision: entry.revision, ageSeconds: age, source: .stale)
+            return Found(
+                graph: entry.graph, revision: entry.revision, ageSeconds: age, source: .stale,
+                reason: "the database does not answer")
         }
     }
 

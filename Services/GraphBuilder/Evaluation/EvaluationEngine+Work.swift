@@ -229,7 +229,6 @@ extension EvaluationEngine {
 
     // MARK: Writing
 
-    /// Writes what has been collected; what a stale owner collected is thrown away.
     /// Stores what every detector has learnt by now, so that whoever comes next goes on where this replica stops. A crash costs
     /// the buckets since the last regular state; nothing else.
     func storeStates() async throws {
@@ -255,6 +254,7 @@ extension EvaluationEngine {
         }
     }
 
+    /// Writes what has been collected; what a stale owner collected is thrown away.
     func flush(isCaughtUp: Bool) async throws {
         self.unstored.formUnion(self.unpublished)
         self.returning = self.returning.filter(self.isReturning)

@@ -17,7 +17,13 @@ final class EvaluationService: Service {
     private let metrics: GraphBuilderMetrics
     private let listener: PostgresListener
     private let logger: Logger
-    private let succeededAt = Mutex<Timestamp?>(nil)
+    private let standing = Mutex(Standing())
+
+    private struct Standing {
+        var succeededAt: Timestamp?
+        /// The first failed round since the last that ended well.
+        var failingSince: ContinuousClock.Instant?
+    }
 
     init(
         engine: EvaluationEngine, keeper: LeaseKeeper, graphs: GraphStore, metrics: GraphBuilderMetrics,
@@ -32,7 +38,13 @@ final class EvaluationService: Service {
     }
 
     /// Wall-clock time of the last round that ended well.
-    var lastSuccess: Timestamp? { self.succeededAt.withLock { $0 } }
+    var lastSuccess: Timestamp? { self.standing.withLock { $0.succeededAt } }
+
+    /// How long rounds have failed without one that ended well; zero: they do not. What is in memory is as old then, at least.
+    var failing: Duration {
+        guard let since = self.standing.withLock({ $0.failingSince }) else { return .zero }
+        return ContinuousClock.now - since
+    }
 
     func run() async throws {
         await cancelWhenGracefulShutdown {
@@ -62,12 +74,13 @@ final class EvaluationService: Service {
             try await self.engine.catchUp()
             self.graphs.observe(databaseRevisions: self.keeper.revisions)
             let now = Timestamp(milliseconds: WallClock.milliseconds())
-            self.succeededAt.withLock { $0 = now }
+            self.standing.withLock { $0 = Standing(succeededAt: now) }
         } catch is CancellationError {
             return
         } catch {
             guard !Task.isCancelled else { return }
             self.metrics.recordError()
+            self.standing.withLock { $0.failingSince = $0.failingSince ?? .now }
             self.logger.error("evaluation round failed", metadata: ["error": "\(String(reflecting: error))"])
             // The next wake-up comes within a second; a database that is away is not asked more often.
             try? await Task.sleep(for: .milliseconds(500))
