@@ -6,8 +6,8 @@ set -euo pipefail
 # shellcheck source=scripts/lib/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 cd "$root"
-export CHAOS_BUILDER_KILLS=${CHAOS_BUILDER_KILLS:-15} CHAOS_GATEWAY_KILLS=${CHAOS_GATEWAY_KILLS:-5} CHAOS_SERVER_KILLS=${CHAOS_SERVER_KILLS:-5}
-export CHAOS_SNAPSHOT_KILLS=${CHAOS_SNAPSHOT_KILLS:-12} CHAOS_SCORING_KILLS=${CHAOS_SCORING_KILLS:-16}
+# 200 kills in all.
+export CHAOS_KILLS=${CHAOS_KILLS:-120} CHAOS_SNAPSHOT_KILLS=${CHAOS_SNAPSHOT_KILLS:-40} CHAOS_SCORING_KILLS=${CHAOS_SCORING_KILLS:-40}
 export CHAOS_PAUSE_SECONDS=${CHAOS_PAUSE_SECONDS:-30} CHAOS_JOINS=${CHAOS_JOINS:-3} CHAOS_HOLD_SECONDS=${CHAOS_HOLD_SECONDS:-20} CHAOS_SEED=${CHAOS_SEED:-1}
 # Tests that take minutes and are no part of `make test`.
 export FAULTS_IN_FULL=1
@@ -15,7 +15,7 @@ install_packages iproute2 iptables
 need_swift
 say "building tests"
 swift build --build-tests --quiet || die "the build of the tests failed"
-say "making trouble (seed $CHAOS_SEED, $CHAOS_BUILDER_KILLS + $CHAOS_GATEWAY_KILLS + $CHAOS_SERVER_KILLS kills)"
+say "making trouble (seed $CHAOS_SEED, $CHAOS_KILLS + $CHAOS_SNAPSHOT_KILLS + $CHAOS_SCORING_KILLS kills)"
 exec timeout --foreground -s INT -k 20 1500 \
     stdbuf -oL swift test --skip-build --no-parallel --disable-xctest --filter \
     "${FILTER:-IntegrationTests.*(Kills|MigrationTrouble|Replicas|DelayedCommit|DatabaseTrouble|BuiltInChaos|ReadinessRun|Outage|Standstill|NetworkTrouble|ClockTrouble)|SnapshotTests|SnapshotTroubleTests|LayerTests|ResilienceTests|RecordingReaderTests|ReplayTests/wrongFiles|truncatedGzip|SecureTests/verifyFull|GatewaySettingsTests/(mismatchedPair|notPEM)|LiveEdgeTests/reload|expiredKey|APIKeyTests/rows|GroupCommitTests/full|boundedQueue|ReadinessFileTests|RunbookCommands|SystemdUnits}"

@@ -9,12 +9,14 @@ enum ChaosRun {
     struct Outcome: Sendable {
         var graphs: [String: String]
         var evaluations: Set<String>
+        /// nil for plans whose data may come late.
+        var conclusions: Conclusions?
     }
 
     private static let cluster = Task { try TestCluster.start() }
     private static let undisturbed = Mutex<[ObservationPlan: Task<Outcome, any Error>]>([:])
 
-    /// Runs graph-builder and gateway on an empty database in which the plan's domains are declared.
+    /// Runs the services on an empty database in which the plan's domains are declared.
     ///
     /// - Parameters:
     ///   - replicas: names of the graph-builders.
@@ -28,8 +30,9 @@ enum ChaosRun {
     ) async throws -> Result {
         var options = Stack.Options()
         options.database = "chaos_\(UInt32.random(in: 0 ... .max))"
-        options.programs = replicas + ["gateway"]
-        options.started = Array(replicas.prefix(started ?? replicas.count)) + ["gateway"]
+        let others = ["anomaly-propagation", "gateway"]
+        options.programs = replicas + others
+        options.started = Array(replicas.prefix(started ?? replicas.count)) + others
         options.namesServer = server != nil
         // Short, so that what a lost owner held is evaluated again within the patience of a test.
         options.settings = ["LEASE_SECONDS": "2"]
@@ -38,8 +41,12 @@ enum ChaosRun {
         let stack = try await Stack.start(server ?? shared, options)
         do {
             for domain in ObservationPlan.bucketMs.keys {
-                let reply = try await stack.put("/v1/domains/\(domain)", plan.profile(domain))
-                guard reply.status < 300 else { throw RunningProgram.Failure(description: reply.text) }
+                // Replicas that are to join later may be asked first.
+                try await stack.eventually("\(domain) is declared") {
+                    let reply = try await stack.put("/v1/domains/\(domain)", plan.profile(domain))
+                    guard reply.status < 300 else { throw RunningProgram.Failure(description: reply.text) }
+                    return true
+                }
             }
             let result = try await body(stack)
             try await stack.stop()
@@ -65,7 +72,7 @@ enum ChaosRun {
 
     private static func outcome(_ plan: ObservationPlan, _ stack: Stack) async throws -> Outcome {
         let evidence = Evidence(stack: stack, plan: plan)
-        try await Delivery(plan, to: stack, .init(window: 8)).send()
+        try await Delivery(plan, to: stack, .init(window: ObservationPlan.window)).send()
         let graphs = try await evidence.settled(seconds: 600)
         // Graphs without edges, or of another time, would prove nothing.
         for (event, graph) in graphs {
@@ -82,6 +89,15 @@ enum ChaosRun {
         guard layers == [1, 2, 3, 4] else {
             throw RunningProgram.Failure(description: "there are edges of the layers \(layers) only")
         }
-        return Outcome(graphs: graphs, evaluations: try await evidence.evaluations())
+        guard plan.isInOrder else {
+            return Outcome(graphs: graphs, evaluations: try await evidence.evaluations(), conclusions: nil)
+        }
+        let conclusions = try await evidence.concluded()
+        // Few of them would prove little.
+        guard conclusions.findings.count > 100, conclusions.anomalies.count > 2, conclusions.forecasts.count > 50 else {
+            throw RunningProgram.Failure(description: "only \(conclusions.difference(to: conclusions))")
+        }
+        return Outcome(
+            graphs: graphs, evaluations: try await evidence.evaluations(), conclusions: conclusions)
     }
 }

@@ -195,5 +195,25 @@ extension Evidence {
         let writers = try await self.writers()
         #expect(
             writers == Writers(noted: writers.noted, foreign: 0, repeated: 0), sourceLocation: sourceLocation)
+        try await self.expectSameConclusions(expected, sourceLocation: sourceLocation)
+    }
+
+    /// Holds for plans whose data come in order.
+    func expectSameConclusions(
+        _ expected: ChaosRun.Outcome, sourceLocation: SourceLocation = #_sourceLocation
+    ) async throws {
+        let wanted = try #require(expected.conclusions, "data that come late make no comparison")
+        let found = try await self.concluded()
+        // As one value: the rows themselves would fill the log.
+        let isSame = found == wanted
+        #expect(isSame, "\(wanted.difference(to: found))", sourceLocation: sourceLocation)
+        print("compared with an undisturbed run: \(wanted.difference(to: found))")
+    }
+
+    /// Waits until two replicas hold half of the shards each, more or less.
+    func shareShards() async throws {
+        try await self.stack.eventually("both replicas hold shards", seconds: 60) {
+            try await self.shardsByOwner().values.filter { $0 >= 20 }.count == 2
+        }
     }
 }

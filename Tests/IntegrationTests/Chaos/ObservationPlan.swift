@@ -4,13 +4,14 @@ import Model
 /// Observations that can be made again from their number alone: what was sent is known without having been kept.
 ///
 /// Two domains of different bucket widths, three events each, two quantities on two venues; most of every value is common
-/// to all, so that all four layers have edges.
+/// to all, so that all four layers have edges. Venue `there` follows a bucket later, after jumps too, which makes forecasts, and
+/// parts from `here` for a while, which makes anomalies.
 struct ObservationPlan: Hashable, Sendable {
     static let rowsPerBatch = 600
     static let stepMs: Int64 = 500
     /// Midnight, so that a day of data lies in one partition.
     static let originMs: Int64 = 1_709_251_200_000
-    static let bucketMs: [String: Int64] = ["fast": 10_000, "slow": 20_000]
+    static let bucketMs: [String: Int64] = ["fast": 5_000, "slow": 10_000]
     static let nodes: [NodeKey] = {
         var nodes: [NodeKey] = []
         for domain in Self.bucketMs.keys.sorted() {
@@ -25,8 +26,18 @@ struct ObservationPlan: Hashable, Sendable {
         return nodes
     }()
 
-    /// For tests that need no more, so that one undisturbed run serves them all.
+    /// For tests that need no more, so that one undisturbed run serves them all. Its data may come late, so that buckets are
+    /// evaluated again and graphs are the same in the end; what was found out meanwhile need not be.
     static let usual = ObservationPlan(batches: 200)
+
+    /// Batches that are sent at the same time are at most this far apart, so that none comes late by ``inOrderMs``.
+    static let window = 8
+    static let inOrderMs: Int64 = 120_000
+    /// Every bucket is evaluated when it closes: all that is concluded must be the same, too.
+    static func inOrder(batches: Int) -> ObservationPlan {
+        ObservationPlan(batches: batches, latenessMs: Self.inOrderMs)
+    }
+    var isInOrder: Bool { self.latenessMs >= Self.inOrderMs }
 
     var batches: Int
     /// How late data may come and still be in time.
@@ -38,7 +49,7 @@ struct ObservationPlan: Hashable, Sendable {
     /// The profile of a domain, as it is declared.
     func profile(_ domain: String) -> String {
         """
-        {"domain":"\(domain)","bucketMs":\(Self.bucketMs[domain] ?? 0),"presentBuckets":30,"baselineBuckets":60,
+        {"domain":"\(domain)","bucketMs":\(Self.bucketMs[domain] ?? 0),"presentBuckets":30,"baselineBuckets":90,
          "lagBuckets":1,"periodMs":0,"allowedLatenessMs":\(self.latenessMs)}
         """
     }
@@ -54,13 +65,22 @@ struct ObservationPlan: Hashable, Sendable {
 
     static func observation(_ index: Int) -> Observation {
         let (step, node) = (index / Self.nodes.count, index % Self.nodes.count)
-        // The same for all nodes for four seconds; the rest is each one's own.
-        let common = Self.noise(UInt64(step / 8) << 8 | 0xFF)
+        let key = Self.nodes[node]
+        let bucketSteps = Int((Self.bucketMs[key.domain] ?? 0) / Self.stepMs)
+        let isApart = key.venue == "there" && key.market == "load" && (2_400..<3_000).contains(step % 4_000)
+        // The same for all nodes for five seconds; the rest is each one's own.
+        let common = isApart ? 0 : Self.common(step - (key.venue == "there" ? bucketSteps : 0))
         let own = Self.noise(UInt64(step) << 8 | UInt64(node))
         return Observation(
-            node: Self.nodes[node],
-            time: Timestamp(milliseconds: Self.originMs + Int64(step) * Self.stepMs + Int64(node) * 7),
-            value: common + 0.3 * own)
+            node: key, time: Timestamp(milliseconds: Self.originMs + Int64(step) * Self.stepMs + Int64(node) * 7),
+            value: common + (isApart ? 1 : 0.3) * own)
+    }
+
+    /// What moves all nodes, with a jump now and then.
+    private static func common(_ step: Int) -> Double {
+        let part = max(0, step) / 10
+        let usual = Self.noise(UInt64(part) << 8 | 0xFF)
+        return part % 34 < 2 ? (usual < 0 ? -6 : 6) + usual : usual
     }
 
     /// The body of a batch.

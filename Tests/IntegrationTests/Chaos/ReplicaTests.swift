@@ -9,16 +9,14 @@ import Testing
 extension ProcessTests {
     @Suite("Chaos: replicas that come and go", .serialized)
     struct Replicas {
-        /// Data that come nearly in order are in time, so that every bucket is evaluated when it closes, by whomever.
-        private static let window = 8
-        private static let latenessMs: Int64 = 120_000
         private static let replicas = ["graph-builder", "graph-builder-2"]
 
+        /// Seen to fail: with moves passed over while the target's domain was behind, forecasts were missing.
         @Test(
             "two replicas join and leave during ingest: every bucket is evaluated once, readers by revision miss none, graphs are answered all the time"
         )
         func joiningAndLeaving() async throws {
-            let plan = ObservationPlan(batches: 60 + 50 * ChaosSettings.joins, latenessMs: Self.latenessMs)
+            let plan = ObservationPlan.inOrder(batches: 100 + 50 * ChaosSettings.joins)
             let expected = try await ChaosRun.undisturbed(plan)
             let guests = ["graph-builder-2", "graph-builder-3"]
             try await ChaosRun.withStack(plan, replicas: ["graph-builder"] + guests, started: 1) { stack in
@@ -29,7 +27,7 @@ extension ProcessTests {
                 let graphs = GraphReader(stack: stack)
                 async let reading: Void = graphs.read()
                 let delivery = Delivery(
-                    plan, to: stack, .init(window: Self.window, pause: .milliseconds(600), lasts: true))
+                    plan, to: stack, .init(window: ObservationPlan.window, pause: .milliseconds(600), lasts: true))
                 async let sent: Void = delivery.send()
                 for round in 0..<ChaosSettings.joins {
                     for guest in guests { try stack.startService(guest) }
@@ -77,7 +75,7 @@ extension ProcessTests {
                 let parts = 4
                 let size = plan.batches / parts
                 for part in 0..<parts {
-                    try await Self.shareShards(stack, evidence)
+                    try await evidence.shareShards()
                     let batches = Array(part * size..<(part + 1) * size)
                     try await Delivery(plan, batches: batches, to: stack).send()
                     if refused == 0 {
@@ -90,13 +88,6 @@ extension ProcessTests {
                 let writers = try await evidence.writers()
                 #expect(writers.foreign == 0 && writers.noted > 0, "\(writers)")
                 #expect(try await evidence.difference().missing == 0)
-            }
-        }
-
-        /// Waits until both replicas hold half of the shards, more or less.
-        private static func shareShards(_ stack: Stack, _ evidence: Evidence) async throws {
-            try await stack.eventually("both replicas hold shards", seconds: 40) {
-                try await evidence.shardsByOwner().values.filter { $0 >= 20 }.count == 2
             }
         }
 
@@ -117,10 +108,7 @@ extension ProcessTests {
 
         /// What the first replica counts as writes that were refused.
         private static func refusedWrites(_ stack: Stack) async throws -> Double {
-            let port = stack.ports["graph-builder"]?.metrics ?? 0
-            let text = try await stack.call("GET", "http://127.0.0.1:\(port)/metrics", key: nil).text
-            let line = text.split(separator: "\n").first { $0.hasPrefix("graph_builder_stale_owner_writes_total") }
-            return line.flatMap { $0.split(separator: " ").last }.flatMap { Double($0) } ?? 0
+            try await stack.metric("graph_builder_stale_owner_writes_total")
         }
     }
 }

@@ -46,42 +46,6 @@ extension ProcessTests {
             }
         }
 
-        /// What came of the findings; when it was written does not count.
-        private struct Results: Equatable {
-            var anomalies: Set<String>
-            var forecasts: Set<String>
-        }
-
-        private static func results(_ stack: Stack) async throws -> Results {
-            try await Evidence(stack: stack, plan: .usual).connected { connection in
-                Results(
-                    anomalies: Set(
-                        try await connection.query("SELECT (to_jsonb(a) - 'updated_at')::text FROM anomalies a")
-                            .column(String.self)),
-                    forecasts: Set(
-                        try await connection.query(
-                            """
-                            SELECT ((to_jsonb(f) - 'scored_at') || jsonb_build_object('scored', f.scored_at IS NOT NULL))::text
-                            FROM forecasts f
-                            """
-                        ).column(String.self)))
-            }
-        }
-
-        /// Shards whose findings have not all been read, and forecasts that could be scored and are not.
-        private static func open(_ stack: Stack) async throws -> (shards: Int, forecasts: Int) {
-            try await Evidence(stack: stack, plan: .usual).connected { connection in
-                let rows = try await connection.query(
-                    """
-                    SELECT (SELECT count(*) FROM shard_leases l LEFT JOIN reader_positions p USING (shard)
-                            WHERE l.revision > coalesce(p.revision, 0)),
-                           (SELECT count(*) FROM forecasts WHERE scored_at IS NULL
-                            AND horizon_at <= (SELECT max(window_end) FROM evaluations))
-                    """)
-                return try #require(rows.first).decode((Int, Int).self)
-            }
-        }
-
         /// What one transaction writes, so that a kill may come before, between and behind.
         private static let places = ["forecasts", "anomalies", "reader_positions"]
 
@@ -89,16 +53,6 @@ extension ProcessTests {
             let program = try stack.program("anomaly-propagation")
             program.signal(SIGKILL)
             _ = try await program.waitForExit(seconds: 10)
-        }
-
-        private static func finish(_ stack: Stack) async throws {
-            try await stack.eventually("everything is scored", seconds: 180) {
-                let open = try await Self.open(stack)
-                guard open.shards == 0, open.forecasts == 0 else {
-                    throw RunningProgram.Failure(description: "\(open)")
-                }
-                return true
-            }
         }
 
         /// Runs `body` on a stack with only anomaly-propagation, on a copy of a database.
@@ -160,8 +114,7 @@ extension ProcessTests {
             }
             let template = try await Self.fill(server)
             let expected = try await Self.withCopy(of: template, server, settings: [:]) { stack in
-                try await Self.finish(stack)
-                return try await Self.results(stack)
+                try await Evidence(stack: stack, plan: .usual).concluded()
             }
             // Few of them would prove little.
             try #require(
@@ -183,27 +136,18 @@ extension ProcessTests {
                         held += 1
                     } else {
                         try await Task.sleep(for: .milliseconds(Int.random(in: 20...250, using: &numbers)))
-                        let open = try await Self.open(stack)
-                        if open.shards + open.forecasts > 0 { hits += 1 }
+                        let left = try await evidence.unconcluded()
+                        if left.shards + left.forecasts > 0 { hits += 1 }
                         try await kill()
                     }
                     if number % 4 != 2 { try stack.startService("anomaly-propagation") }
                     // The worker begins before anybody is let in.
                     try await stack.waitUntilReady("anomaly-propagation")
                 }
-                try await Self.finish(stack)
-                let found = try await Self.results(stack)
+                let found = try await evidence.concluded()
                 #expect(held > 0 && held + hits > 1, "\(held) kills between rows and positions, \(hits) while scoring")
-                #expect(
-                    found == expected,
-                    """
-                    anomalies: \(expected.anomalies.subtracting(found.anomalies).count) missing, \
-                    \(found.anomalies.subtracting(expected.anomalies).sorted().prefix(2)) instead of \
-                    \(expected.anomalies.subtracting(found.anomalies).sorted().prefix(2)); forecasts: \
-                    \(expected.forecasts.subtracting(found.forecasts).count) missing, \
-                    \(found.forecasts.subtracting(expected.forecasts).sorted().prefix(2)) instead of \
-                    \(expected.forecasts.subtracting(found.forecasts).sorted().prefix(2))
-                    """)
+                let isSame = found == expected
+                #expect(isSame, "\(expected.difference(to: found))")
                 print(
                     "\(kills) kills, \(held) of them in the middle of a transaction, \(hits) at any moment of scoring; \(found.anomalies.count) anomalies, \(found.forecasts.count) forecasts"
                 )

@@ -46,7 +46,7 @@ struct FaultStack: Sendable {
             let reply = try await stack.put("/v1/domains/\(domain)", plan.profile(domain))
             guard reply.status < 300 else { throw RunningProgram.Failure(description: reply.text) }
         }
-        try await Delivery(plan, to: stack, .init(window: 8)).send()
+        try await Delivery(plan, to: stack, .init(window: ObservationPlan.window)).send()
         let faults = FaultStack(
             stack: stack, plan: plan, graphBuilders: graphBuilders, file: file, gatewayFile: gatewayFile)
         _ = try await Evidence(stack: stack, plan: plan).settled(seconds: 120)
@@ -133,10 +133,7 @@ struct FaultStack: Sendable {
 
     /// The value of a metric of graph-builder; 0 when it has none yet.
     func metric(_ name: String, of program: String = "graph-builder") async throws -> Double {
-        let port = self.stack.ports[program]?.metrics ?? 0
-        let text = try await self.stack.call("GET", "http://127.0.0.1:\(port)/metrics", key: nil).text
-        return text.split(separator: "\n").first { $0.hasPrefix(name + " ") }
-            .flatMap { Double($0.split(separator: " ").last ?? "") } ?? 0
+        try await self.stack.metric(name, of: program)
     }
 
     struct Health: Decodable, Sendable {

@@ -52,17 +52,6 @@ extension ProcessTests {
             }
         }
 
-        private static func resident(_ stack: Stack) async throws -> [String: Double] {
-            var bytes: [String: Double] = [:]
-            for name in ["graph-builder", "gateway"] {
-                let port = stack.ports[name]?.metrics ?? 0
-                let text = try await stack.call("GET", "http://127.0.0.1:\(port)/metrics", key: nil).text
-                let line = text.split(separator: "\n").first { $0.hasPrefix("process_resident_memory_bytes ") }
-                bytes[name] = line.flatMap { Double($0.split(separator: " ").last ?? "") }
-            }
-            return bytes
-        }
-
         @Test(
             "PostgreSQL stands still: writes are 503 with retryAfter, graphs in memory are served and say stale, memory is bounded, all goes on by itself",
             .enabled(if: ChaosSettings.isInFull, "takes minutes: make test-faults"), .timeLimit(.minutes(6)))
@@ -77,13 +66,13 @@ extension ProcessTests {
             }
             try await ChaosRun.withStack(plan, server: server) { stack in
                 let evidence = Evidence(stack: stack, plan: plan)
-                let processes = try ["graph-builder", "gateway"].map { try stack.program($0).process }
+                let processes = try Stack.serviceNames.map { try stack.program($0).process }
                 let half = plan.batches / 2
                 try await Delivery(plan, batches: Array(0..<half), to: stack).send()
                 _ = try await evidence.settled()
                 let path = "/v1/correlation-graph?eventId=fast-one"
                 #expect(try await stack.get(path).status == 200)
-                let before = try await Self.resident(stack)
+                let before = try await stack.residentBytes()
                 let watch = Watch()
                 let seconds = ChaosSettings.pauseSeconds
                 try server.pause()
@@ -99,7 +88,7 @@ extension ProcessTests {
                     took.append(Int(begin.duration(to: .now) / .milliseconds(1)))
                     graphs[reply.status, default: 0] += 1
                     if reply.status == 200, reply.text.contains(#""state":"stale""#) { stale += 1 }
-                    for (name, bytes) in try await Self.resident(stack) { peak[name] = max(peak[name] ?? 0, bytes) }
+                    for (name, bytes) in try await stack.residentBytes() { peak[name] = max(peak[name] ?? 0, bytes) }
                     try await Task.sleep(for: .milliseconds(200))
                 }
                 try server.resume()
@@ -125,7 +114,7 @@ extension ProcessTests {
                     let reply = try await stack.get(path)
                     return reply.status == 200 && !reply.text.contains(#""state":"stale""#)
                 }
-                #expect(try ["graph-builder", "gateway"].map { try stack.program($0).process } == processes)
+                #expect(try Stack.serviceNames.map { try stack.program($0).process } == processes)
                 let growth = peak.mapValues { Int($0) }.map { "\($0.key) \($0.value - Int(before[$0.key] ?? 0))" }
                 print(
                     "\(seconds) s of standstill: writes \(watch.all.statuses), the slowest answer \(watch.all.slowest), graphs \(graphs) of them stale \(stale), in ms \(took), growth in bytes \(growth), writes again after \(recovery)"
@@ -160,7 +149,7 @@ extension ProcessTests {
                 let half = plan.batches / 2
                 try await Delivery(plan, batches: Array(0..<half), to: stack).send()
                 _ = try await evidence.settled()
-                let before = try await Self.resident(stack)
+                let before = try await stack.residentBytes()
                 relay.set(.init(delayMs: [.toServer: 200]))
                 let delivery = Delivery(plan, batches: Array(half..<plan.batches), to: stack)
                 async let sent: Void = delivery.send()
@@ -173,7 +162,7 @@ extension ProcessTests {
                     let reply = try await stack.get("/v1/correlation-graph?eventId=fast-one")
                     slowest = max(slowest, begin.duration(to: .now))
                     graphs[reply.status, default: 0] += 1
-                    for (name, bytes) in try await Self.resident(stack) { peak[name] = max(peak[name] ?? 0, bytes) }
+                    for (name, bytes) in try await stack.residentBytes() { peak[name] = max(peak[name] ?? 0, bytes) }
                     try await Task.sleep(for: .milliseconds(100))
                 }
                 let during = delivery.tally

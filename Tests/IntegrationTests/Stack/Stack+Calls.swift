@@ -101,6 +101,23 @@ extension Stack {
             body: Data(json.utf8))
     }
 
+    /// What `/metrics` of a program says; 0 when it has no such metric yet.
+    func metric(_ name: String, of program: String = "graph-builder") async throws -> Double {
+        let port = self.ports[program]?.metrics ?? 0
+        let text = try await self.call("GET", "http://127.0.0.1:\(port)/metrics", key: nil).text
+        return text.split(separator: "\n").first { $0.hasPrefix(name + " ") }
+            .flatMap { Double($0.split(separator: " ").last ?? "") } ?? 0
+    }
+
+    /// Resident memory in bytes of each program that was started.
+    func residentBytes() async throws -> [String: Double] {
+        var bytes: [String: Double] = [:]
+        for name in self.options.started ?? self.options.programs {
+            bytes[name] = try await self.metric("process_resident_memory_bytes", of: name)
+        }
+        return bytes
+    }
+
     /// One observation as a line.
     static func line(
         domain: String = "test", event: String, market: String = "price", venue: String = "a", time: Int64,
