@@ -7,7 +7,7 @@ import Foundation
 enum AccuracyCommand {
     struct Usage: Error, CustomStringConvertible {
         var description: String {
-            "usage: Accuracy DATA [--out FILE] [--answers DIR] [--only market|faults|cases|servers]"
+            "usage: Accuracy DATA [--out FILE] [--answers DIR] [--only market|faults|cases|servers] | --references FILE"
         }
     }
 
@@ -30,6 +30,9 @@ enum AccuracyCommand {
             switch argument {
             case "--out": out = arguments.next()
             case "--answers": answers = arguments.next()
+            case "--references":
+                guard let path = arguments.next() else { throw Usage() }
+                return try ScoreReferences.write(to: path, count: 400)
             case "--only":
                 guard let kind = arguments.next().flatMap(RecordedSet.Kind.init(rawValue:)) else { throw Usage() }
                 only = kind
