@@ -33,7 +33,7 @@ def differs(found, expected, tolerance, worst, name):
 
 def main():
     worst, counts, numbers = collections.defaultdict(float), collections.Counter(), collections.Counter()
-    failures = []
+    failures, names = [], collections.Counter()
     for line in (line for path in sys.argv[1:] for line in open(path)):
         case = json.loads(line)
         kind = case["kind"]
@@ -51,9 +51,12 @@ def main():
             numbers[kind] += 1
             if differs(found, expected, tolerance, worst, f"{kind} {name}"):
                 failures.append(f"{kind}: {name} {found!r}, expected {expected!r}")
+                names[f"{kind} {name}"] += 1
     for kind in counts:
         print(f"{kind}: {counts[kind]} compared, {numbers[kind]} numbers")
     print("largest difference over its tolerance: " + ", ".join(f"{n} {v:.2f}" for n, v in sorted(worst.items())))
+    if names:
+        print("different: " + ", ".join(f"{name} {count}" for name, count in sorted(names.items())))
     for failure in failures[:20]:
         print(failure)
     print(f"{sum(counts.values())} compared, {sum(numbers.values())} numbers, {len(failures)} differences")

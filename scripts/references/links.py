@@ -94,7 +94,9 @@ def link_break(case):
         yield "rho", case.get("rho"), None, 0
         return
     rho = min(0.98, max(-0.98, rho))
-    yield "rho", case["rho"], rho, 1e-12
+    yield "rho", case.get("rho"), rho, 1e-12
+    if case.get("rho") is None:
+        return
     rho = case["rho"]
     plain, turned = increments(rho, values)
     # Newton's steps stop at 1e-4 of the root.
