@@ -23,7 +23,6 @@ struct PreconditionTests {
         await #expect(processExitsWith: .failure) {
             var grid = ObservationGrid(
                 nodeCount: 2, bucketMs: 1_000, after: Self.time, through: Self.time.advanced(byMilliseconds: 10_000))
-            // A row beyond the last node would be out of bounds; before the first one it would be another node's.
             grid.add(node: -1, time: Self.time.advanced(byMilliseconds: 9_500), value: 1)
         }
         await #expect(processExitsWith: .failure) {

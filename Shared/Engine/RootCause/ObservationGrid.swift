@@ -58,7 +58,6 @@ public struct ObservationGrid: Sendable {
     ///
     /// - Precondition: `node` is one of the grid, 0 ..< ``nodeCount``.
     public mutating func add(node: Int, time: Timestamp, value: Double) {
-        precondition((0..<self.nodeCount).contains(node), "a node of the grid")
         guard time >= self.start, time < self.end, value.isFinite else { return }
         let elapsed = time.milliseconds - self.start.milliseconds
         let cell = node * self.bucketCount + Int(elapsed / self.bucketMs)
