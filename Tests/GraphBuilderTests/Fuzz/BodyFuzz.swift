@@ -28,7 +28,7 @@ enum BodyFuzz {
         let whole = Self.outcome(bytes, format, step: max(1, bytes.count))
         var faults = [1, 2, 7, 64].filter { $0 < bytes.count && Self.outcome(bytes, format, step: $0) != whole }
             .map { "in pieces of \($0) it reads otherwise than \(whole)" }
-        guard format == .lines else { return faults }
+        guard format == .lines else { return faults + Self.array(bytes) }
         // What is accepted in lines is accepted in an array.
         let items = bytes.split(separator: 0x0A).filter { Self.values([UInt8]($0), .lines).count == 1 }
         let array = Array("[".utf8) + items.joined(separator: Array(", ".utf8)) + Array("]".utf8)
@@ -37,6 +37,17 @@ enum BodyFuzz {
         }
         for item in items { faults += Self.item([UInt8](item)) }
         return faults
+    }
+
+    /// A whole array against Foundation's reader: as many items, whatever is wrong with each.
+    private static func array(_ bytes: [UInt8]) -> [String] {
+        let other = try? JSONSerialization.jsonObject(with: Data(bytes)) as? [Any]
+        let decoder = try? IngestParsingTests.decode(bytes, .array)
+        let text = String(decoding: bytes, as: UTF8.self)
+        if let other, Self.isPlain(bytes), decoder?.items != other.count {
+            return ["\(decoder?.items ?? -1) items instead of \(other.count) in \(text)"]
+        }
+        return other == nil && decoder?.rejected == 0 ? ["only we can read \(text)"] : []
     }
 
     /// Times and values of accepted items; none when the body is refused.
