@@ -38,7 +38,7 @@ accuracy: ## Measure answers on labelled recordings (DATA=DIR instead of Samples
 calibration: ## Check the engine's statistics on series whose truth is known (two minutes; SCALE=0.1 for a look)
 	@scripts/calibration.sh
 
-references: ## Compare the engine's statistics with scipy and statsmodels
+references: ## Compare the engine's statistics with scipy, statsmodels and scikit-learn
 	@scripts/references.sh
 
 k8s: ## Make k8s/ and the chart's copies of monitoring/ anew

@@ -155,9 +155,10 @@ let package = Package(
             name: "GraphBuilderTests",
             dependencies: [
                 "GraphBuilder", "CZlib", "Engine", "Postgres", "Recordings", "ServiceRuntime", "Telemetry", "Model",
-                "TestSupport", hummingbird,
+                "TestSupport", "Fuzzing", hummingbird,
                 hummingbirdTesting, httpTypes, argumentParser, logging, nioCore, nioHTTP1,
             ],
+            exclude: ["Fuzz/Corpus"],
             swiftSettings: strict),
         .testTarget(
             name: "AnomalyPropagationTests",

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Measures how good the engine's answers are on labelled recordings and prints a table. DATA=DIR: any folder of the layout
-# of Samples; OUT=FILE writes the figures as JSON; ONLY=market, faults, cases or servers.
+# of Samples; OUT=FILE writes the figures as JSON; ONLY=market, faults, cases or servers. GRID=1: root causes under other
+# parameters instead, one changed at a time, and what each set alone would choose.
 set -euo pipefail
 # shellcheck source=scripts/lib/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
@@ -14,4 +15,4 @@ recordings=${DATA:-Samples}
 # Paths are the caller's.
 [[ -z ${DATA:-} || $DATA == /* ]] || recordings=$from/$DATA
 [[ -z ${OUT:-} || $OUT == /* ]] || OUT=$from/$OUT
-"$bin/Accuracy" "$recordings" ${OUT:+--out "$OUT"} ${ONLY:+--only "$ONLY"}
+"$bin/Accuracy" "$recordings" ${OUT:+--out "$OUT"} ${ONLY:+--only "$ONLY"} ${GRID:+--grid}

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Compares the engine's statistics on random and adversarial series with scipy and statsmodels; ends with 1 when any differs.
+# Compares the engine's statistics on random and adversarial series with scipy, statsmodels and scikit-learn; ends with 1 when any differs.
 set -euo pipefail
 # shellcheck source=scripts/lib/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
@@ -7,9 +7,12 @@ cd "$root"
 install_packages python3-venv
 need_swift
 swift build -c release --product Calibration --quiet
+swift build -c release --product Accuracy --quiet
 bin=$(swift build -c release --show-bin-path)
-python=$(python_with references numpy==2.2.6 "pandas<3" scipy==1.15.3 statsmodels==0.14.6) || die "scipy cannot be installed"
-file=$(mktemp)
-trap 'rm -f "$file"' EXIT
-"$bin/Calibration" --references "$file"
-"$python" scripts/references.py "$file"
+python=$(python_with references numpy==2.2.6 "pandas<3" scipy==1.15.3 statsmodels==0.14.6 scikit-learn==1.6.1) ||
+    die "scipy, statsmodels and scikit-learn cannot be installed"
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+"$bin/Calibration" --references "$folder/engine"
+"$bin/Accuracy" --references "$folder/scores"
+"$python" scripts/references "$folder/engine" "$folder/scores"

@@ -1,13 +1,17 @@
 import Foundation
 
-/// `Accuracy DATA [--out FILE] [--answers DIR] [--only KIND]`: how good the engine's answers are on labelled recordings.
+/// `Accuracy DATA [--out FILE] [--answers DIR] [--only KIND] [--grid]`: how good the engine's answers are on labelled recordings.
 ///
 /// The order is the protocol: all sets are answered and all answers written first; labels are read only then.
 @main
 enum AccuracyCommand {
     struct Usage: Error, CustomStringConvertible {
         var description: String {
-            "usage: Accuracy DATA [--out FILE] [--answers DIR] [--only market|faults|cases|servers]"
+            """
+            usage: Accuracy DATA [--out FILE] [--answers DIR] [--only market|faults|cases|servers]
+                   Accuracy DATA --grid    (parameters of root causes, one changed at a time, each set left out in turn)
+                   Accuracy --references FILE
+            """
         }
     }
 
@@ -25,11 +29,16 @@ enum AccuracyCommand {
         var out: String?
         var answers: String?
         var only: RecordedSet.Kind?
+        var isGrid = false
         var arguments = CommandLine.arguments.dropFirst().makeIterator()
         while let argument = arguments.next() {
             switch argument {
             case "--out": out = arguments.next()
             case "--answers": answers = arguments.next()
+            case "--grid": isGrid = true
+            case "--references":
+                guard let path = arguments.next() else { throw Usage() }
+                return try ScoreReferences.write(to: path, count: 400)
             case "--only":
                 guard let kind = arguments.next().flatMap(RecordedSet.Kind.init(rawValue:)) else { throw Usage() }
                 only = kind
@@ -42,6 +51,7 @@ enum AccuracyCommand {
         guard !sets.isEmpty else { throw AccuracyFailure("there are no recordings of a known kind under \(data)") }
         let store = try AnswerStore(answers.map { URL(filePath: $0) })
         defer { store.discard() }
+        if isGrid { return try RootCauseGrid.run(sets, store: store) }
         var failures: [String] = []
         let answered = sets.filter { set in
             Self.succeeds(set, &failures) {
@@ -74,8 +84,7 @@ enum AccuracyCommand {
     private static func answer(_ set: RecordedSet) throws -> SetAnswer {
         switch set.kind {
         case .market: SetAnswer(market: try MarketTrial(set).answers())
-        case .faults: SetAnswer(rankings: try ServiceTrial(set).faultAnswers())
-        case .cases: SetAnswer(rankings: try ServiceTrial(set).caseAnswers())
+        case .faults, .cases: SetAnswer(rankings: try ServiceTrial(set).answers())
         case .servers: SetAnswer(servers: try ServerTrial(set).answers())
         }
     }

@@ -12,6 +12,13 @@ struct RankingAnswer: Codable {
     var ranking: [String]
 }
 
+/// One question as it is put to the engine.
+struct RankingQuestion {
+    var variant: String
+    var number: Int
+    var input: RootCauseInput
+}
+
 /// Asks for root causes: a question knows the time of a fault (of a case its target too), nothing else.
 struct ServiceTrial {
     /// How a question is put.
@@ -40,16 +47,32 @@ struct ServiceTrial {
         return try LabelFiles.calls(at: path).map { CallEdge(caller: $0.caller, callee: $0.callee) }
     }
 
+    func answers() throws -> [RankingAnswer] {
+        var answers: [RankingAnswer] = []
+        try self.ask { question in
+            answers.append(
+                RankingAnswer(
+                    variant: question.variant, number: question.number,
+                    ranking: RootCauseRanking.rank(question.input).candidates.map(\.event)))
+        }
+        return answers
+    }
+
+    /// Puts every question in every way.
+    func ask(_ body: (RankingQuestion) -> Void) throws {
+        if self.set.kind == .faults { try self.askFaults(body) } else { try self.askCases(body) }
+    }
+
     /// The five minutes after each injection against the two hours before it.
-    func faultAnswers() throws -> [RankingAnswer] {
+    private func askFaults(_ body: (RankingQuestion) -> Void) throws {
         let whole = try ServiceRecording(paths: [self.set.file("metrics.csv.gz")])
         let bare = whole.withoutCalls()
         let calls = try self.calls()
         let times = try LabelFiles.injectionTimes(at: self.set.file("faults.csv"))
         let isBare = calls.isEmpty && whole.nodes.count == bare.nodes.count
-        return Self.variants.filter { !$0.knowsCalls || !isBare }.flatMap { variant in
+        for variant in Self.variants where !variant.knowsCalls || !isBare {
             let recording = variant.knowsCalls ? whole : bare
-            return times.enumerated().map { number, time in
+            for (number, time) in times.enumerated() {
                 let after = time.advanced(byMilliseconds: variant.lateMs)
                 let through = after.advanced(byMilliseconds: Self.windowMs)
                 let grid = recording.grid(
@@ -57,13 +80,13 @@ struct ServiceTrial {
                 let input = RootCauseInput(
                     nodes: recording.nodes, grid: grid, after: after, through: through, baselineMs: Self.baselineMs,
                     callGraph: variant.knowsCalls ? calls : [])
-                return Self.answer(input, variant, number)
+                body(RankingQuestion(variant: variant.name, number: number, input: input))
             }
         }
     }
 
     /// Each case against the normal period. All are in one store, as in production; they do not overlap in time.
-    func caseAnswers() throws -> [RankingAnswer] {
+    private func askCases(_ body: (RankingQuestion) -> Void) throws {
         let questions = try LabelFiles.caseQuestions(at: self.set.file("cases.csv"))
         let normalPath = self.set.file("normal.csv.gz")
         let quiet = try ServiceRecording(paths: [normalPath])
@@ -75,10 +98,10 @@ struct ServiceTrial {
         let bare = whole.withoutCalls()
         let calls = try self.calls()
         let normalAfter = first.advanced(byMilliseconds: -1)
-        return Self.variants.filter { !$0.knowsCalls || !calls.isEmpty }.flatMap { variant in
+        for variant in Self.variants where !variant.knowsCalls || !calls.isEmpty {
             let recording = variant.knowsCalls ? whole : bare
             let normal = recording.grid(bucketMs: 300_000, after: normalAfter, through: normalThrough)
-            return questions.enumerated().map { number, question in
+            for (number, question) in questions.enumerated() {
                 let after = question.first.advanced(byMilliseconds: variant.lateMs - 1)
                 let window = recording.grid(bucketMs: 300_000, after: after, through: question.last)
                 let input = RootCauseInput(
@@ -87,14 +110,9 @@ struct ServiceTrial {
                     callGraph: variant.knowsCalls ? calls : [],
                     target: RootCauseTarget(
                         event: question.targetEvent, market: question.targetMarket, venue: question.targetVenue))
-                return Self.answer(input, variant, number)
+                body(RankingQuestion(variant: variant.name, number: number, input: input))
             }
         }
-    }
-
-    private static func answer(_ input: RootCauseInput, _ variant: Variant, _ number: Int) -> RankingAnswer {
-        RankingAnswer(
-            variant: variant.name, number: number, ranking: RootCauseRanking.rank(input).candidates.map(\.event))
     }
 }
 

@@ -39,4 +39,13 @@ struct RankingScoresTests {
         #expect(value("lagLowSeconds") == 4 && value("lagHighSeconds") == 20)
         #expect(value("leaderIsRight") == 1 && value("intervalCovers") == 1 && value("reversedInputFlipsSign") == 1)
     }
+
+    @Test("a grid changes one parameter at a time, and chooses another value only where it is better")
+    func grid() {
+        for setting in RootCauseGrid.settings.dropFirst() { #expect(setting.parameters != RootCauseParameters()) }
+        #expect(Set(RootCauseGrid.settings.map(\.parameters)).count == RootCauseGrid.settings.count)
+        let scores = [(0.8, 0.9), (0.9, 0.8), (0.9, 0.9), (1, 0.7)].map { RootCauseGrid.Score(first: $0, third: $1) }
+        #expect(RootCauseGrid.best(among: [0, 1], by: scores) == 0)
+        #expect(RootCauseGrid.best(among: [0, 1, 2, 3], by: scores) == 2)
+    }
 }

@@ -9,6 +9,8 @@ import PlantedData
 enum GrowthBenchmark {
     static let benchmark = BenchmarkCase(name: "growth", run: Self.run)
     private static let rounds = 5
+    /// By how much an exponent may pass its order and still be called no worse.
+    private static let noise = 0.1
 
     private struct Row {
         var name: String
@@ -19,20 +21,27 @@ enum GrowthBenchmark {
         var work: (Int) -> () -> Void
     }
 
+    /// - Returns: an exponent per row, with the times it was made of.
     static func run() throws -> [Measurement] {
         print(
             "growth: seed 41, 1 thread, its processor time, least of \(Self.rounds) rounds each; unless it varies: 1,000 nodes, present 256, lags "
                 + "-5 ... 5, no pair accepted; paths: 2,000 nodes, 100,000 edges, depth 8")
+        print("\n| with | seconds at each size | exponent | stated order | |\n|---|---|---|---|---|")
         return Self.rows.map { row in
             let times = row.sizes.map { Self.least(row.work($0)) }
-            for (size, time) in zip(row.sizes, times) {
-                print("  \(row.name) \(size): \(String(format: "%.4f", time)) s")
-            }
             let slope = Self.slope(row.sizes, times)
+            print(Self.line(row, times, slope: slope))
             return Measurement(
                 name: "growth with \(row.name) (\(row.sizes[0]) to \(row.sizes[row.sizes.count - 1]))", value: slope,
-                unit: "exponent", peer: "stated order", peerValue: row.order, ratio: row.order / slope, spread: 0)
+                unit: "exponent", peer: "stated order", peerValue: row.order, ratio: row.order / slope, spread: 0,
+                sizes: zip(row.sizes, times).map { Measurement.Size(size: $0, seconds: $1) })
         }
+    }
+
+    private static func line(_ row: Row, _ times: [Double], slope: Double) -> String {
+        let measured = zip(row.sizes, times).map { "\($0): \(String(format: "%.5f", $1))" }.joined(separator: ", ")
+        return "| \(row.name) | \(measured) | \(String(format: "%.2f", slope)) | \(String(format: "%g", row.order)) | "
+            + "\(slope <= row.order + Self.noise ? "no worse" : "worse") |"
     }
 
     private static var rows: [Row] {

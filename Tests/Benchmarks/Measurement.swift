@@ -13,6 +13,13 @@ struct Measurement: Codable {
     var ratio: Double?
     /// (90 % quantile - 10 % quantile) / median over rounds.
     var spread: Double
+    /// What a growth was measured at.
+    var sizes: [Size]?
+
+    struct Size: Codable {
+        var size: Int
+        var seconds: Double
+    }
 
     /// Times `body` in rounds of `repeats` calls after one round of warm-up.
     /// - Parameters:

@@ -40,23 +40,27 @@ enum FormulaReferences {
         var rhoAtZero: Double
         var lagMs: Int64
         var beta: Double
+        var blockMs: Int64
+        var draws: Int
+        var shifts: Int
+        var seed: UInt64
+        var threshold: Double
+        var deviation: Double
+        var rhoLow: Double
+        var rhoHigh: Double
+        var lagLowMs: Int64
+        var lagHighMs: Int64
+        var pValue: Double
     }
 
     /// - Parameter count: lines of each kind but `ticks`, which has a tenth.
-    static func lines(count: Int) throws -> Data {
-        let encoder = JSONEncoder()
+    static func add(count: Int, to lines: inout ReferenceLines) throws {
         var random = RandomStream(seed: 77)
-        var lines = Data()
-        func add(_ value: some Encodable) throws {
-            lines += try encoder.encode(value)
-            lines.append(UInt8(ascii: "\n"))
-        }
         for place in 0..<count {
-            try add(Self.fisher(&random, place))
-            try add(Self.dependent(&random, place))
-            if place % 10 == 0, let ticks = Self.ticks(seed: UInt64(place)) { try add(ticks) }
+            try lines.add(Self.fisher(&random, place))
+            try lines.add(Self.dependent(place, &random))
+            if place % 10 == 0, let ticks = Self.ticks(seed: UInt64(place)) { try lines.add(ticks) }
         }
-        return lines
     }
 
     private static func fisher(_ random: inout RandomStream, _ place: Int) -> Fisher {
@@ -76,24 +80,28 @@ enum FormulaReferences {
     }
 
     /// Correlations of three random series: any three numbers need not belong together.
-    private static func dependent(_ random: inout RandomStream, _ place: Int) -> Dependent {
+    private static func dependent(_ place: Int, _ random: inout RandomStream) -> Dependent {
         var planted = PlantedSeries(seed: UInt64(900_000 + place), length: 12)
         let (one, two, three) = (planted.noise(), planted.noise(), planted.noise())
-        func correlation(_ x: [Double], _ y: [Double]) -> Double {
-            let (meanX, meanY) = (x.reduce(0, +) / Double(x.count), y.reduce(0, +) / Double(y.count))
-            var (xy, xx, yy) = (0.0, 0.0, 0.0)
-            for (a, b) in zip(x, y) {
-                xy += (a - meanX) * (b - meanY)
-                xx += (a - meanX) * (a - meanX)
-                yy += (b - meanY) * (b - meanY)
-            }
-            return xy / (xx * yy).squareRoot()
-        }
-        let (first, second, between) = (correlation(one, two), correlation(one, three), correlation(two, three))
+        let (first, second, between) = (
+            Self.correlation(one, two), Self.correlation(one, three), Self.correlation(two, three)
+        )
         let count = Double(4 + random.below(500))
         return Dependent(
             first: first, second: second, between: between, count: count,
             statistic: Williams.statistic(first: first, second: second, between: between, count: count))
+    }
+
+    /// Pearson's correlation, NaN where one row does not change.
+    static func correlation(_ x: [Double], _ y: [Double]) -> Double {
+        let (meanX, meanY) = (x.reduce(0, +) / Double(x.count), y.reduce(0, +) / Double(y.count))
+        var (xy, xx, yy) = (0.0, 0.0, 0.0)
+        for (a, b) in zip(x, y) {
+            xy += (a - meanX) * (b - meanY)
+            xx += (a - meanX) * (a - meanX)
+            yy += (b - meanY) * (b - meanY)
+        }
+        return xy / (xx * yy).squareRoot()
     }
 
     /// Two walks on random times, the second behind the first; some pauses, some steps of nothing.
@@ -115,11 +123,14 @@ enum FormulaReferences {
         }
         let (first, second) = (series(0), series(lag))
         let options = HayashiYoshida.Options(
-            lagStepMs: 250, lagLimitMs: 2_500, blockMs: 20_000, draws: 20, shifts: 5)
-        guard let found = HayashiYoshida.estimate(first, second, options: options, threshold: 0.5) else { return nil }
+            lagStepMs: 250, lagLimitMs: 2_500, blockMs: 20_000, draws: 20, shifts: 12, seed: seed)
+        guard let found = HayashiYoshida.estimate(first, second, options: options) else { return nil }
         return Ticks(
             firstTimes: first.times, firstValues: first.values, secondTimes: second.times, secondValues: second.values,
             lagStepMs: options.lagStepMs, lagLimitMs: options.lagLimitMs, rho: found.rho, rhoAtZero: found.rhoAtZero,
-            lagMs: found.lagMs, beta: found.beta)
+            lagMs: found.lagMs, beta: found.beta, blockMs: options.blockMs, draws: options.draws,
+            shifts: options.shifts, seed: options.seed, threshold: found.threshold, deviation: found.deviation,
+            rhoLow: found.rhoLow, rhoHigh: found.rhoHigh, lagLowMs: found.lagLowMs, lagHighMs: found.lagHighMs,
+            pValue: found.pValue)
     }
 }

@@ -3,8 +3,8 @@ import Foundation
 import Model
 import PlantedData
 
-/// Random and adversarial windows, and formulas at random places, with the engine's numbers for every pair, as JSON lines: scripts/references.py compares them with
-/// scipy and statsmodels.
+/// Random and adversarial inputs with the engine's numbers for each, as JSON lines: scripts/references compares them with
+/// scipy, statsmodels and scikit-learn. Here whole windows with all their pairs; other files have single formulas.
 enum References {
     enum Kind: String, CaseIterable, Codable {
         case white, memory, heavy, offset, nearlyConstant, constant, short, spiky, gaps, counts, ties
@@ -35,21 +35,18 @@ enum References {
 
     /// - Parameter count: graphs of six pairs per kind.
     static func write(to path: String, count: Int) throws {
-        let encoder = JSONEncoder()
-        var lines = Data()
+        var lines = ReferenceLines()
         for (place, kind) in Kind.allCases.enumerated() {
             for number in 0..<count {
-                var planted = PlantedSeries(
-                    seed: UInt64(place * 100_000 + number), length: kind == .short ? 11 + number % 20 : 60 + number % 80
-                )
-                let rows = Self.rows(kind, &planted)
-                lines += try encoder.encode(
-                    Case(kind: kind, rows: rows.map { $0.map { $0.isFinite ? $0 : nil } }, pairs: Self.pairs(rows)))
-                lines.append(UInt8(ascii: "\n"))
+                let rows = Self.rows(kind, seed: UInt64(place * 100_000 + number), number: number)
+                try lines.add(Case(kind: kind, rows: rows.map(\.known), pairs: Self.pairs(rows)))
             }
         }
-        lines += try FormulaReferences.lines(count: 10 * count)
-        try lines.write(to: URL(filePath: path))
+        try FormulaReferences.add(count: 10 * count, to: &lines)
+        try RobustReferences.add(count: count, to: &lines)
+        try LinkReferences.add(count: count, to: &lines)
+        try ChangeReferences.add(count: 10 * count, to: &lines)
+        try lines.data.write(to: URL(filePath: path))
     }
 
     private static func pairs(_ rows: [[Double]]) -> [Pair] {
@@ -68,6 +65,12 @@ enum References {
                     first: PlantedGraph.row($0.first), second: PlantedGraph.row($0.second), reason: $0.reason.rawValue,
                     score: $0.score, effectiveSize: $0.effectiveSize, qValue: $0.qValue)
             }
+    }
+
+    /// Four rows of one kind.
+    static func rows(_ kind: Kind, seed: UInt64, number: Int) -> [[Double]] {
+        var planted = PlantedSeries(seed: seed, length: kind == .short ? 11 + number % 20 : 60 + number % 80)
+        return Self.rows(kind, &planted)
     }
 
     /// Two of the four rows follow the first by half.

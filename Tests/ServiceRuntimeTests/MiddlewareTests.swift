@@ -224,8 +224,12 @@ struct MiddlewareTests {
         try await Door.open { (door: Door) async throws in
             let answer = try await door.call(.post, "/v1/propagation", body: body)
             #expect(answer.status == status && (answer.problem?.detail.contains(detail) ?? true), "\(answer.text)")
-            let media = try await door.call(.post, "/v1/propagation", headers: ["Content-Type": "text/csv"], body: body)
-            #expect(media.status == 415)
+            for type in ["text/csv", "application/json-seq", ";application/json", "application/ json"] {
+                let media = try await door.call(.post, "/v1/propagation", headers: ["Content-Type": type], body: body)
+                #expect(media.status == 415, "\(type)")
+            }
+            let spelled = ["Content-Type": "Application/JSON ;charset=utf-8"]
+            #expect(try await door.call(.post, "/v1/propagation", headers: spelled, body: body).status == status)
         }
     }
 

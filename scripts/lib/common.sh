@@ -76,13 +76,14 @@ wait_until() {
     done
 }
 
-# python_with NAME PACKAGE...: a Python of our own with these packages from PyPI, made once under .build; prints its path.
+# python_with NAME PACKAGE...: a Python of our own with these packages from PyPI, made once under .build, and anew when the
+# packages are others; prints its path.
 python_with() {
     local folder=$root/.build/python-$1
     shift
-    if [[ ! -e $folder/ready ]]; then
+    if [[ $(cat "$folder/ready" 2>/dev/null) != "$*" ]]; then
         rm -rf "$folder"
-        python3 -m venv "$folder" && "$folder/bin/pip" install --quiet "$@" >&2 && touch "$folder/ready" || return 1
+        python3 -m venv "$folder" && "$folder/bin/pip" install --quiet "$@" >&2 && echo "$*" >"$folder/ready" || return 1
     fi
     echo "$folder/bin/python"
 }

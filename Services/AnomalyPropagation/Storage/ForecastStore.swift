@@ -194,6 +194,9 @@ struct ForecastStore: Sendable {
             ])
         var calibrators: [ForecastPair: ForecastCalibrator] = [:]
         for (number, ratios, intervals, misses, newest) in try rows.decode((Int, [Double], Int, Int, Timestamp).self) {
+            guard ratios.allSatisfy({ $0 >= 0 }) else {
+                throw PostgresError(.malformedRow, detail: "an error of a forecast is no number")
+            }
             calibrators[pairs[number - 1]] = ForecastCalibrator(
                 ratios: ratios, intervals: intervals, misses: misses, pendingUntil: newest)
         }

@@ -229,11 +229,10 @@ struct GraphRoutes: Sendable {
     static func matches(_ fields: [String], _ tag: String) -> Bool {
         // The usual case first; it is also the one under load.
         if fields.contains(tag) { return true }
-        return fields.lazy.flatMap { $0.split(separator: ",") }.contains { text in
-            var candidate = text.drop { $0 == " " || $0 == "\t" }
-            while let last = candidate.last, last == " " || last == "\t" { candidate.removeLast() }
-            if candidate.hasPrefix("W/") { candidate.removeFirst(2) }
-            return candidate == "*" || candidate == tag
+        return fields.contains { field in
+            FieldList.elements(of: field, escapes: false).contains { element in
+                element == "*" || element == tag || (element.hasPrefix("W/") && element.dropFirst(2) == tag)
+            }
         }
     }
 }

@@ -2,6 +2,7 @@ import HTTPTypes
 import Hummingbird
 import Model
 import NIOCore
+import ServiceRuntime
 
 /// `POST /v1/observations`.
 struct IngestController<Context: RequestContext>: Sendable {
@@ -39,8 +40,7 @@ struct IngestController<Context: RequestContext>: Sendable {
 
     /// `application/json` is one array; `application/x-ndjson` and its other spellings are lines.
     static func format(_ contentType: String?) throws(Problem) -> BodyScanner.Format {
-        let type = contentType?.split(separator: ";").first.map { $0.lowercased() } ?? ""
-        switch type.filter({ $0 != " " }) {
+        switch contentType.map(FieldList.mediaType) {
         case "application/json": return .array
         case "application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines":
             return .lines

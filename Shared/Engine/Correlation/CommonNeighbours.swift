@@ -72,9 +72,21 @@ struct CommonNeighbours {
             best = (node, strength, first, second)
         }
         guard let best else { return nil }
-        let rest = (1 - best.first * best.first) * (1 - best.second * best.second)
-        guard rest > 0 else { return best.node }
-        let partial = ((arc.score - best.first * best.second) / rest.squareRoot()).roundedToNine
-        return abs(partial) < arc.threshold ? best.node : nil
+        guard let partial = PartialCorrelation.value(arc.score, first: best.first, second: best.second) else {
+            return best.node
+        }
+        return abs(partial.roundedToNine) < arc.threshold ? best.node : nil
+    }
+}
+
+/// What is left of a correlation when a third series is held fixed.
+package enum PartialCorrelation {
+    /// - Parameters:
+    ///   - whole: correlation of both series.
+    ///   - first: of the first with the third; -1 ... 1, as `second`.
+    /// - Returns: nil where the third says all about one of them.
+    package static func value(_ whole: Double, first: Double, second: Double) -> Double? {
+        let rest = (1 - first * first) * (1 - second * second)
+        return rest > 0 ? (whole - first * second) / rest.squareRoot() : nil
     }
 }

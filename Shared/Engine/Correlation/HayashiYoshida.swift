@@ -20,11 +20,13 @@ public enum HayashiYoshida {
         public var shifts: Int
         public var seed: UInt64
 
+        /// - Precondition: a step above 0, a limit of 0 to 100,000 steps, blocks that have a length, two draws and shifts at least.
         public init(
             lagStepMs: Int64, lagLimitMs: Int64, blockMs: Int64 = 600_000, draws: Int = 200, shifts: Int = 150,
             seed: UInt64 = 1
         ) {
             precondition(lagStepMs > 0 && lagLimitMs >= 0, "lags are a grid around 0")
+            precondition(lagLimitMs / lagStepMs <= 100_000, "no more lags than can be tried")
             precondition(blockMs > 0 && draws > 1 && shifts > 1, "a bootstrap and a null need draws")
             self.lagStepMs = lagStepMs
             self.lagLimitMs = lagLimitMs
@@ -67,10 +69,12 @@ public enum HayashiYoshida {
 
     /// Nil when a series has fewer than 10 increments, does not move, or both span fewer than 4 bootstrap blocks.
     ///
-    /// - Parameter threshold: 0 ... 1, from an earlier estimate of the same pair, to save its random shifts; nil: find it anew.
+    /// - Parameter threshold: from an earlier estimate of the same pair, to save its random shifts; nil: find it anew.
+    /// - Precondition: a threshold that is given is in 0 ... 1.
     public static func estimate(
         _ first: TickSeries, _ second: TickSeries, options: Options, threshold: Double? = nil
     ) -> Estimate? {
+        precondition(threshold.map((0...1).contains) ?? true, "a threshold is a size of rho")
         guard first.times.count > 10, second.times.count > 10, let blocks = TickBlocks(first, second, options.blockMs)
         else { return nil }
         let lags = options.lags

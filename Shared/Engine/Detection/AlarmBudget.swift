@@ -10,6 +10,7 @@ public struct AlarmBudget: Sendable, Hashable, Codable {
 
     var isValid: Bool { self.alarmsPerNodeDay > 0 && self.alarmsPerNodeDay.isFinite }
 
+    /// - Precondition: it is above 0 and finite.
     public init(alarmsPerNodeDay: Double = 0.05) {
         precondition(alarmsPerNodeDay > 0 && alarmsPerNodeDay.isFinite, "no level keeps a budget of nothing")
         self.alarmsPerNodeDay = alarmsPerNodeDay
@@ -17,7 +18,8 @@ public struct AlarmBudget: Sendable, Hashable, Codable {
 
     /// Probability with which one evaluation may pass its level by chance.
     ///
-    /// - Parameter sharers: how many statistics share the budget of the node, 1 or more.
+    /// - Parameter sharers: how many statistics share the budget of the node; below 1 counts as 1.
+    /// - Precondition: `bucketMs` is above 0.
     public func tailProbability(bucketMs: Int64, sharers: Int) -> Double {
         precondition(bucketMs > 0, "a bucket has a width")
         let evaluationsPerDay = max(1, 86_400_000 / Double(bucketMs))
@@ -25,6 +27,8 @@ public struct AlarmBudget: Sendable, Hashable, Codable {
     }
 
     /// The two-sided level of a statistic that is standard normal when nothing happened, in standard deviations.
+    ///
+    /// - Precondition: `bucketMs` is above 0.
     public func normalLevel(bucketMs: Int64, sharers: Int) -> Double {
         NormalQuantile.upper(self.tailProbability(bucketMs: bucketMs, sharers: sharers) / 2)
     }
@@ -34,6 +38,8 @@ public struct AlarmBudget: Sendable, Hashable, Codable {
     ///
     /// C = 0.06 bounds what simulated links show as episodes of three buckets, for Gaussian, autocorrelated and heavy-tailed series
     /// (`make calibration`). One-minute buckets and one link give 7.5, twenty links 10.4.
+    ///
+    /// - Precondition: `bucketMs` is above 0.
     public func sequentialLevel(bucketMs: Int64, sharers: Int) -> Double {
         // Below 3 the rule of the tail does not hold yet.
         max(3, log(0.06 / self.tailProbability(bucketMs: bucketMs, sharers: sharers)))

@@ -18,6 +18,7 @@ public struct MoveDetector: Sendable {
     /// Whether values are changes already.
     public let valuesAreChanges: Bool
 
+    /// - Precondition: `threshold` and `baselineBuckets` are above 0.
     public init(
         transform: DomainProfile.Transform, threshold: Double = 3, baselineBuckets: Int = 720, leastBuckets: Int = 360
     ) {

@@ -3,7 +3,9 @@ public enum RobustScale {
     /// Makes the median absolute deviation of normal data its standard deviation.
     public static let madToSd = 1.4826
 
-    /// The middle of finite values (the mean of the two middle ones); nil for none. O(n).
+    /// The middle of values (the mean of the two middle ones); nil for none. O(n).
+    ///
+    /// - Precondition: all are numbers; others have no order, and what comes out then means nothing.
     public static func median(_ values: [Double]) -> Double? {
         guard !values.isEmpty else { return nil }
         var values = values
@@ -18,7 +20,9 @@ public enum RobustScale {
         }
     }
 
-    /// The middle of finite values, the larger of two; nil for none. O(n).
+    /// The middle of values, the larger of two; nil for none. O(n).
+    ///
+    /// - Precondition: all are numbers, see ``median(_:)``.
     public static func upperMedian(_ values: [Double]) -> Double? {
         guard !values.isEmpty else { return nil }
         var values = values
@@ -60,7 +64,9 @@ public enum RobustScale {
         return (middle, Self.madToSd * deviation)
     }
 
-    /// The q-quantile of ascending values, linear between order statistics, q in 0 ... 1.
+    /// The q-quantile of ascending values, linear between order statistics; q is held within 0 ... 1.
+    ///
+    /// - Precondition: there are values, and q is a number.
     public static func quantile(ofSorted sorted: [Double], _ q: Double) -> Double {
         precondition(!sorted.isEmpty, "nothing has no quantiles")
         precondition(!q.isNaN, "a quantile is at a place")

@@ -38,7 +38,10 @@ public struct ForecastCalibrator: Sendable, Hashable, Codable {
     /// - Parameters:
     ///   - ratios: |error| / sd(source) of the newest scored moves, oldest first.
     ///   - intervals: how many scored forecasts had an interval, ever, and how many of these missed.
+    /// - Precondition: misses are some of the intervals, ratios are numbers of 0 and more.
     public init(ratios: [Double], intervals: Int, misses: Int, pendingUntil: Timestamp?) {
+        precondition(0 <= misses && misses <= intervals, "misses are some of the intervals")
+        precondition(ratios.allSatisfy { $0 >= 0 }, "an error has a size")
         self.ratios = Array(ratios.suffix(Self.memory))
         self.intervals = intervals
         self.misses = misses

@@ -73,8 +73,11 @@ public struct Proportion: Sendable, Hashable, Codable {
     public var high: Double
 
     /// Nil for no trials.
+    ///
+    /// - Precondition: hits are some of the trials.
     public init?(hits: Int, of trials: Int) {
         guard trials > 0 else { return nil }
+        precondition((0...trials).contains(hits), "hits are some of the trials")
         let z = 1.959_963_984_540_054
         let n = Double(trials)
         let share = Double(hits) / n

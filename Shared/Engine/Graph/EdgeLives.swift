@@ -46,8 +46,9 @@ public struct EdgeLives: Sendable {
     }
 
     private var links: [Key: Link] = [:]
+    private var lastWindowEnd: Timestamp?
 
-    /// - Parameter patience: 1 or more.
+    /// - Parameter patience: below 1 counts as 1.
     public init(patience: Int) { self.patience = max(1, patience) }
 
     /// Links that stand.
@@ -59,10 +60,13 @@ public struct EdgeLives: Sendable {
     ///   - edges: all that are accepted; of a pair with two the stronger counts.
     ///   - windowEnd: later than those before.
     ///   - measure: r of a pair (ascending) that is no edge; nil when it cannot be measured.
+    /// - Precondition: `windowEnd` is later than those before.
     /// - Returns: in order of nodes.
     public mutating func follow(
         _ edges: [Edge], at windowEnd: Timestamp, measure: (NodeKey, NodeKey) -> PairReading?
     ) -> [EdgeChange] {
+        precondition(self.lastWindowEnd.map { $0 < windowEnd } ?? true, "window ends go forward")
+        self.lastWindowEnd = windowEnd
         var accepted: [Key: Edge] = [:]
         for edge in edges {
             let key = Key(edge)

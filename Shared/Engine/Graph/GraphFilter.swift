@@ -5,11 +5,14 @@ public struct GraphFilter: Hashable, Sendable {
     public var layer: Layer?
     /// Least confidence, 0 ... 1.
     public var minConfidence: Double
-    /// Most edges, over all layers.
+    /// Most edges, over all layers; 0 or more.
     public var limit: Int
     public var includesRejected: Bool
 
+    /// - Precondition: `minConfidence` is in 0 ... 1, `limit` 0 or more.
     public init(layer: Layer? = nil, minConfidence: Double = 0, limit: Int = 200, includesRejected: Bool = false) {
+        precondition((0...1).contains(minConfidence), "a confidence is in 0 ... 1")
+        precondition(limit >= 0, "a number of edges")
         self.layer = layer
         self.minConfidence = minConfidence
         self.limit = limit

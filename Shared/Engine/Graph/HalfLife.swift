@@ -7,31 +7,37 @@ import Model
 /// window weighted by 1 / var(ln z) = (n_eff - 3) z^2 (delta method). Windows whose z is not surely above 0 say nothing
 /// about its logarithm and are left out. Windows that overlap repeat each other: the variance of the slope is multiplied by
 /// how many begin within one. The half-life is ln 2 / lambda where lambda is above 0 at 95 %.
-struct HalfLife {
+package struct HalfLife {
     /// Readings looked at, the newest ones; half of them on either side of a comparison.
-    static let length = 16
+    package static let length = 16
     private static let leastPoints = 5
 
-    struct Point: Hashable, Sendable {
-        var timeMs: Int64
+    package struct Point: Hashable, Sendable {
+        package var timeMs: Int64
         /// Towards the sign the link had.
-        var z: Double
-        var effectiveSize: Double
+        package var z: Double
+        package var effectiveSize: Double
+
+        package init(timeMs: Int64, z: Double, effectiveSize: Double) {
+            self.timeMs = timeMs
+            self.z = z
+            self.effectiveSize = effectiveSize
+        }
     }
 
     /// Decay per millisecond and its variance.
-    struct Decay: Hashable, Sendable {
-        var rate: Double
-        var variance: Double
+    package struct Decay: Hashable, Sendable {
+        package var rate: Double
+        package var variance: Double
 
         /// Nil while it cannot be told from no decay.
-        var halfLifeMs: Double? {
+        package var halfLifeMs: Double? {
             self.rate > 1.645 * self.variance.squareRoot() ? (log(2) / self.rate).rounded() : nil
         }
     }
 
     /// - Parameter overlap: windows that begin within one, 1 or more.
-    static func decay(_ points: some Collection<Point>, overlap: Int) -> Decay? {
+    package static func decay(_ points: some Collection<Point>, overlap: Int) -> Decay? {
         let kept = points.filter { $0.effectiveSize > 3 && $0.z > 2 / ($0.effectiveSize - 3).squareRoot() }
         guard kept.count >= Self.leastPoints, let start = kept.first?.timeMs else { return nil }
         var (weights, times, logs) = (0.0, 0.0, 0.0)
@@ -54,7 +60,7 @@ struct HalfLife {
     }
 
     /// Whether the newer half surely decays, and faster than the older one at 99.5 %.
-    static func hasShrunk(_ points: [Point], overlap: Int) -> Bool {
+    package static func hasShrunk(_ points: [Point], overlap: Int) -> Bool {
         guard points.count >= Self.length else { return false }
         let half = points.count / 2
         guard let older = Self.decay(points[..<half], overlap: overlap),

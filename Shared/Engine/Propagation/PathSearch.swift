@@ -28,9 +28,11 @@ public struct PathSearch: Sendable {
     /// The best path of at most `depth` links.
     ///
     /// - Parameters:
-    ///   - depth: clamped to 1 ... 8.
+    ///   - depth: held within ``depths``.
     ///   - shock: change of the source, source units.
+    /// - Precondition: `shock` is finite.
     public func bestPath(from source: NodeKey, to target: NodeKey, depth: Int, shock: Double = 1) -> PathOutcome {
+        precondition(shock.isFinite, "a shock has a size")
         guard let start = self.graph.number(of: source) else { return .none(.unknownNode(source)) }
         guard let goal = self.graph.number(of: target) else { return .none(.unknownNode(target)) }
         guard start != goal else { return .none(.sameNode) }
@@ -48,12 +50,14 @@ public struct PathSearch: Sendable {
     ///
     /// - Parameters:
     ///   - depth: hops at most; held within ``depths``.
-    ///   - shock: of the source, in its standard deviations; any finite number.
+    ///   - shock: of the source, in its standard deviations.
     ///   - floor: least |response| kept, in standard deviations of the node per one of the source, 0 ... 1.
     ///   - limit: nodes kept at most, 0 and more, the strongest responses first.
+    /// - Precondition: `shock` is finite, `floor` is a number.
     public func blastRadius(
         from source: NodeKey, depth: Int, shock: Double = 1, floor: Double = 0.1, limit: Int = 1_000
     ) -> [PropagationPath] {
+        precondition(shock.isFinite && !floor.isNaN, "a shock has a size, and so has what is left of it")
         guard let start = self.graph.number(of: source) else { return [] }
         let depth = min(Self.depths.upperBound, max(Self.depths.lowerBound, depth))
         var layers = HopLayers(graph: self.graph, source: start, depth: depth, goal: nil)

@@ -21,7 +21,11 @@ public struct ObservationGrid: Sendable {
     private var offsets: [Int32]
 
     /// The grid of whole buckets that touch (after, through].
+    ///
+    /// - Precondition: `nodeCount` is 0 or more, `bucketMs` a millisecond to a day, `through` after `after`; both times are such
+    ///   as observations have (``Timestamp/isRepresentable``), and the memory for all cells was thought of before.
     public init(nodeCount: Int, bucketMs: Int64, after: Timestamp, through: Timestamp) {
+        precondition(nodeCount >= 0, "a number of nodes")
         precondition((1...86_400_000).contains(bucketMs), "a bucket is a millisecond to a day wide")
         precondition(through > after, "a period has a length")
         self.nodeCount = nodeCount
@@ -37,8 +41,12 @@ public struct ObservationGrid: Sendable {
     }
 
     /// Buckets that a grid over (after, through] would have, for limits checked before it is made.
+    ///
+    /// - Precondition: as for the grid.
     public static func bucketCount(bucketMs: Int64, after: Timestamp, through: Timestamp) -> Int {
-        Int(Self.bucket(of: through, bucketMs) - Self.bucket(of: after.advanced(byMilliseconds: 1), bucketMs) + 1)
+        precondition((1...86_400_000).contains(bucketMs), "a bucket is a millisecond to a day wide")
+        return Int(
+            Self.bucket(of: through, bucketMs) - Self.bucket(of: after.advanced(byMilliseconds: 1), bucketMs) + 1)
     }
 
     private static func bucket(of time: Timestamp, _ bucketMs: Int64) -> Int64 {
@@ -46,7 +54,9 @@ public struct ObservationGrid: Sendable {
         return time.milliseconds % bucketMs < 0 ? quotient - 1 : quotient
     }
 
-    /// Takes in one observation of node 0 ..< nodeCount; one outside the grid or not finite is passed over.
+    /// Takes in one observation; one outside the grid in time or not finite is passed over.
+    ///
+    /// - Precondition: `node` is one of the grid, 0 ..< ``nodeCount``.
     public mutating func add(node: Int, time: Timestamp, value: Double) {
         guard time >= self.start, time < self.end, value.isFinite else { return }
         let elapsed = time.milliseconds - self.start.milliseconds
@@ -63,6 +73,8 @@ public struct ObservationGrid: Sendable {
     }
 
     /// Whether a node has a value in any of the given buckets.
+    ///
+    /// - Precondition: node and buckets are of the grid.
     public func hasValue(node: Int, in buckets: [Int]) -> Bool {
         precondition((0..<self.nodeCount).contains(node), "a node of the grid")
         precondition(buckets.allSatisfy { (0..<self.bucketCount).contains($0) }, "buckets of the grid")
@@ -96,6 +108,8 @@ public struct ObservationGrid: Sendable {
     }
 
     /// A row per given node over the given buckets; NaN where there is no value.
+    ///
+    /// - Precondition: nodes and buckets are of the grid.
     public func values(nodes: [Int], buckets: [Int]) -> [Double] {
         precondition(nodes.allSatisfy { (0..<self.nodeCount).contains($0) }, "nodes of the grid")
         precondition(buckets.allSatisfy { (0..<self.bucketCount).contains($0) }, "buckets of the grid")

@@ -68,11 +68,12 @@ public struct RootCauseInput: Sendable {
     public let callGraph: [CallEdge]
     public let target: RootCauseTarget?
 
-    /// - Precondition: `baseline` and `window` hold one row of their length per node.
+    /// - Precondition: `baseline` and `window` hold one row of their length, 0 or more, per node.
     public init(
         nodes: [RootCauseNode], baseline: [Double], baselineLength: Int, window: [Double], windowLength: Int,
         callGraph: [CallEdge] = [], target: RootCauseTarget? = nil
     ) {
+        precondition(baselineLength >= 0 && windowLength >= 0, "lengths are not negative")
         precondition(baseline.count == nodes.count * baselineLength, "the baseline holds one row per node")
         precondition(window.count == nodes.count * windowLength, "the window holds one row per node")
         self.nodes = nodes

@@ -22,8 +22,6 @@ struct UnseenCalls {
     static let fallShare = 0.5
     /// Those at least this near to the most alike may be calling.
     static let nearCaller = 0.25
-    /// Pairs of samples without which nothing is alike.
-    static let leastPairs = 20
 
     /// The own evidence of each event, and what others' evidence adds.
     private(set) var impact: [Double]
@@ -182,41 +180,19 @@ struct UnseenCalls {
     }
 
     private func likeness(_ caller: Int, _ callee: Int) -> Double {
-        Self.correlation(self.waitRanks[caller], self.servedRanks[callee])
-            + Self.correlation(self.loadRanks[caller], self.loadRanks[callee])
+        Self.alike(self.waitRanks[caller], self.servedRanks[callee])
+            + Self.alike(self.loadRanks[caller], self.loadRanks[callee])
     }
 
-    /// Ranks of a node's baseline, ties sharing their mean rank; NaN where there is no sample.
+    /// The rank correlation where it is positive and known.
+    private static func alike(_ one: [Double]?, _ other: [Double]?) -> Double {
+        guard let one, let other else { return 0 }
+        return max(0, RankCorrelation.value(one, other) ?? 0)
+    }
+
     private func ranks(_ node: Int) -> [Double] {
         let length = self.input.baselineLength
-        let row = Array(self.input.baseline[node * length..<(node + 1) * length])
-        let order = row.indices.filter { row[$0].isFinite }.sorted { row[$0] < row[$1] }
-        var ranks = [Double](repeating: .nan, count: length)
-        var first = 0
-        while first < order.count {
-            var last = first
-            while last + 1 < order.count, row[order[last + 1]] == row[order[first]] { last += 1 }
-            for place in first...last { ranks[order[place]] = Double(first + last) / 2 }
-            first = last + 1
-        }
-        return ranks
-    }
-
-    /// Pearson's correlation of two rows of ranks where both are known, if positive.
-    private static func correlation(_ one: [Double]?, _ other: [Double]?) -> Double {
-        guard let one, let other else { return 0 }
-        var (n, x, y, xx, yy, xy) = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-        for (a, b) in zip(one, other) where a.isFinite && b.isFinite {
-            n += 1
-            x += a
-            y += b
-            xx += a * a
-            yy += b * b
-            xy += a * b
-        }
-        guard n >= Double(Self.leastPairs) else { return 0 }
-        let spread = (xx - x * x / n) * (yy - y * y / n)
-        return spread > 1e-9 ? max(0, (xy - x * y / n) / spread.squareRoot()) : 0
+        return RankCorrelation.ranks(self.input.baseline[node * length..<(node + 1) * length])
     }
 }
 

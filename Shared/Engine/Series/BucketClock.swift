@@ -5,6 +5,7 @@ public struct BucketClock: Hashable, Sendable {
     /// Width of a bucket in milliseconds, 1 or more.
     public let bucketMs: Int64
 
+    /// - Precondition: `bucketMs` is above 0.
     public init(bucketMs: Int64) {
         precondition(bucketMs > 0, "a bucket has a width")
         self.bucketMs = bucketMs
@@ -18,7 +19,9 @@ public struct BucketClock: Hashable, Sendable {
         return time % self.bucketMs < 0 ? quotient - 1 : quotient
     }
 
-    /// Start (inclusive) of a bucket. Of one that holds a time; others may lie beyond what milliseconds can say, which traps.
+    /// Start (inclusive) of a bucket.
+    ///
+    /// - Precondition: the bucket holds a time; others may lie beyond what milliseconds can say.
     public func start(of bucket: Int64) -> Timestamp { Timestamp(milliseconds: bucket * self.bucketMs) }
 
     /// End (exclusive) of a bucket; see ``start(of:)``.

@@ -23,6 +23,8 @@ public struct SeriesAssembler: Sendable {
     }
 
     /// The values of `count` buckets from bucket `first` on; NaN where a bucket is empty. Readings outside are ignored.
+    ///
+    /// - Precondition: `count` is 0 or more.
     public func bucketValues(of readings: some Sequence<Reading>, from first: Int64, count: Int) -> [Double] {
         precondition(count >= 0, "a number of buckets")
         var values = [Double](repeating: .nan, count: count)
@@ -83,10 +85,12 @@ public struct SeriesAssembler: Sendable {
     /// - Parameters:
     ///   - values: unfilled bucket values on this assembler's clock, from bucket `firstFine` on.
     ///   - first: the first coarse bucket wanted, of `count`.
+    /// - Precondition: `count` is 0 or more, and the coarse clock is no finer than this one.
     public func coarsened(
         _ values: [Double], firstFine: Int64, to coarse: BucketClock, from first: Int64, count: Int
     ) -> [Double] {
         precondition(count >= 0, "a number of buckets")
+        precondition(coarse.bucketMs >= self.clock.bucketMs, "a finer clock asks for what is not known")
         var sums = [Double](repeating: 0, count: count)
         var counts = [Double](repeating: 0, count: count)
         for (offset, value) in values.enumerated() where !value.isNaN {

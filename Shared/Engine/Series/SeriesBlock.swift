@@ -15,10 +15,12 @@ public struct SeriesBlock: Sendable {
     /// Buckets of the period that was taken off the rows of each domain that declares one; 0: none, the baseline is too short.
     var removedPeriods: [String: Int] = [:]
 
+    /// - Precondition: `nodes` are in ascending order, each once; `values` holds `length` (0 or more) of each; `bucketMs` is above 0.
     public init(nodes: [NodeKey], bucketMs: Int64, windowEnd: Timestamp, length: Int, values: [Double]) {
         precondition(length >= 0, "a length is not negative")
         precondition(values.count == nodes.count * length, "a block holds one row of `length` values per node")
         precondition(bucketMs > 0, "a bucket has a width")
+        precondition(zip(nodes, nodes.dropFirst()).allSatisfy { $0 < $1 }, "nodes are found by their order")
         self.nodes = nodes
         self.bucketMs = bucketMs
         self.windowEnd = windowEnd

@@ -9,6 +9,7 @@ public struct WindowShape: Hashable, Sendable {
     /// Lags -lag ... lag are tried, 0 or more.
     public var lag: Int
 
+    /// - Precondition: `present` is above 0, the others are 0 or more.
     public init(present: Int, baseline: Int, lag: Int) {
         precondition(present > 0, "the present has a length")
         precondition(baseline >= 0 && lag >= 0, "lengths are not negative")
@@ -17,6 +18,7 @@ public struct WindowShape: Hashable, Sendable {
         self.lag = lag
     }
 
+    /// - Precondition: the profile was validated.
     public init(profile: DomainProfile) {
         self.init(present: profile.presentBuckets, baseline: profile.baselineBuckets, lag: profile.lagBuckets)
     }

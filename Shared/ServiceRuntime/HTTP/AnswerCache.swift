@@ -36,8 +36,10 @@ public final class AnswerCache: Sendable {
     /// Lets go of all answers, for memory's sake.
     public func empty() { self.kept.withLock { $0.removeAll() } }
 
-    private static func asksForNew(_ headers: HTTPFields) -> Bool {
-        headers[values: .cacheControl].contains { $0.lowercased().contains("no-cache") }
+    static func asksForNew(_ headers: HTTPFields) -> Bool {
+        headers[values: .cacheControl].contains { field in
+            FieldList.elements(of: field).contains { $0.prefix { $0 != "=" }.lowercased() == "no-cache" }
+        }
     }
 
     /// An answer that is made now, and kept for those who ask the same through ``route(_:)``. What throws is not kept.

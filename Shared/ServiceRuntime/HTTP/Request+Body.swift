@@ -28,7 +28,7 @@ extension Request {
     /// Reads the body as JSON.
     /// - Throws: `Problem` 400 that names the field at fault.
     public func decodeBody<Value: Decodable>(_ type: Value.Type, limit: Int) async throws -> Value {
-        if let media = self.headers[.contentType]?.lowercased(), !media.hasPrefix("application/json") {
+        if let field = self.headers[.contentType], FieldList.mediaType(field) != "application/json" {
             throw Problem(.unsupportedMediaType, detail: "Content-Type must be application/json")
         }
         let body = try await self.collectBody(limit: limit)

@@ -12,12 +12,12 @@ import Foundation
 ///
 /// A second sum looks at the angle of (u, v) alone, w = 2uv / (u^2 + v^2), which no common change of scale can move. The evidence
 /// is the lesser of the first and 1.75 times the second.
-struct BreakModel: Sendable, Hashable, Codable {
+package struct BreakModel: Sendable, Hashable, Codable {
     /// rho of the baseline, from the mean of w: rho = 2m / (1 + m^2) for any elliptical law.
-    var rho: Double
+    package var rho: Double
     /// Lundberg exponents of the increments of both sums.
-    var exponent: Double
-    var angleExponent: Double
+    package var exponent: Double
+    package var angleExponent: Double
 
     /// The largest |rho|: beyond it a single value off the line would decide.
     private static let rhoLimit = 0.98
@@ -32,7 +32,7 @@ struct BreakModel: Sendable, Hashable, Codable {
     ///   - baseline: u and v of the baseline's buckets, known ones only.
     ///   - least: fewest buckets.
     /// - Returns: nil without enough buckets or correlation.
-    init?(baseline: [SIMD2<Double>], least: Int) {
+    package init?(baseline: [SIMD2<Double>], least: Int) {
         guard baseline.count >= max(1, least), let rho = Self.correlation(of: baseline), abs(rho) >= Self.leastRho
         else { return nil }
         self.rho = min(Self.rhoLimit, max(-Self.rhoLimit, rho))
@@ -51,13 +51,13 @@ struct BreakModel: Sendable, Hashable, Codable {
     }
 
     /// Both sums after one more bucket, each in 0 ... limit.
-    func advance(_ sums: SIMD2<Double>, by value: SIMD2<Double>, limit: Double) -> SIMD2<Double> {
+    package func advance(_ sums: SIMD2<Double>, by value: SIMD2<Double>, limit: Double) -> SIMD2<Double> {
         let increment = self.increment(value) * SIMD2(self.exponent, self.angleExponent)
         return (sums + increment).clamped(lowerBound: .zero, upperBound: SIMD2(repeating: limit))
     }
 
     /// What both sums say together.
-    static func evidence(_ sums: SIMD2<Double>) -> Double { min(sums.x, 1.75 * sums.y) }
+    package static func evidence(_ sums: SIMD2<Double>) -> Double { min(sums.x, 1.75 * sums.y) }
 
     private static func angle(_ value: SIMD2<Double>) -> Double {
         2 * value.x * value.y / max(1e-12, value.x * value.x + value.y * value.y)

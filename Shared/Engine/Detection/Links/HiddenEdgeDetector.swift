@@ -16,6 +16,7 @@ public struct HiddenEdgeDetector: Sendable {
     public let clip: Double
     public let budget: AlarmBudget
 
+    /// - Precondition: `presentBuckets` and `clip` are above 0, `baselineBuckets` is 0 or more.
     public init(
         presentBuckets: Int = 120, baselineBuckets: Int = 720, thresholds: [Layer: Double] = [:], clip: Double = 3,
         budget: AlarmBudget = AlarmBudget()
@@ -36,9 +37,10 @@ public struct HiddenEdgeDetector: Sendable {
     ///   - event: whose graph the findings belong to.
     ///   - block: series of the nodes of `edges`, present + baseline buckets (three presents of baseline at least), ending with
     ///     this bucket.
-    ///   - edges: the accepted edges of the event at this bucket. Precondition: their lags are within the block.
+    ///   - edges: the accepted edges of the event at this bucket.
     ///   - declared: pairs of events that are declared to be connected.
     ///   - partners: nodes each node was tested against.
+    /// - Precondition: the lags of edges are within the block.
     /// - Returns: findings ordered as `edges`.
     public func observe(
         event: String, block: SeriesBlock, edges: [Edge], declared: DeclaredPairs, partners: Int

@@ -158,6 +158,7 @@ extension LinkAlarms {
     /// level.
     ///
     /// - Parameter findings: all of one kind at one evaluated bucket, each link once; none: a quiet bucket, which counts too.
+    /// - Precondition: `bucketMs` is above 0.
     public mutating func keep(_ findings: [Finding], bucketMs: Int64, budget: AlarmBudget) -> [Finding] {
         let excesses = findings.map { finding in
             Excess(

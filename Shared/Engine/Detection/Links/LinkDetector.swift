@@ -38,12 +38,15 @@ public struct LinkDetector: Sendable, Codable {
         /// Buckets between two looks at a link's baseline and lags.
         public var refreshBuckets: Int
 
+        /// - Precondition: `recentBuckets` is 10 or more and no longer than the present; `clip`, `linkLimit` and `refreshBuckets` are
+        ///   above 0, the others 0 or more.
         public init(
             recentBuckets: Int = 30, presentBuckets: Int = 120, baselineBuckets: Int = 720, lagBuckets: Int = 5,
             clip: Double = 2.5, budget: AlarmBudget = AlarmBudget(), linkLimit: Int = 20_000, refreshBuckets: Int = 10
         ) {
             precondition(recentBuckets >= 10, "fewer places give no correlation")
             precondition(presentBuckets >= recentBuckets, "the baseline ends before the recent window begins")
+            precondition(baselineBuckets >= 0, "a length is not negative")
             precondition(clip > 0 && linkLimit > 0 && refreshBuckets > 0 && lagBuckets >= 0, "sizes are positive")
             self.recentBuckets = recentBuckets
             self.presentBuckets = presentBuckets

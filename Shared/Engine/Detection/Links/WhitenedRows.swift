@@ -1,26 +1,26 @@
 import Model
 
 /// How one node's series is whitened, clipped and freed of changes of its loudness: learnt on its baseline.
-struct Whitening: Sendable, Hashable, Codable {
+package struct Whitening: Sendable, Hashable, Codable {
     /// AR(1) coefficient about the mean.
-    var phi: Double
+    package var phi: Double
     /// Median of the whitened baseline, taken off.
-    var centre: Double
+    package var centre: Double
     /// Robust standard deviation of what is left, and the bound of the clipped series: clip times that.
-    var scale: Double
-    var bound: Double
+    package var scale: Double
+    package var bound: Double
     /// Mean size over `recent` buckets, in robust standard deviations, that 95 % of the baseline's stretches stay below, and the
     /// baseline's own mean.
-    var loud: Double
-    var usual: Double
+    package var loud: Double
+    package var usual: Double
     /// Buckets loudness is the mean over.
-    var recent: Int
+    package var recent: Int
     /// At which buckets it is learnt again.
-    var turn: Int64
+    package var turn: Int64
 
     /// - Parameter baseline: values of the baseline, oldest first; unknown values are skipped.
     /// - Returns: nil when fewer than half of the values are known or nothing changes.
-    init?(baseline: ArraySlice<Double>, clip: Double, recent: Int, turn: Int64) {
+    package init?(baseline: ArraySlice<Double>, clip: Double, recent: Int, turn: Int64) {
         var sum = 0.0
         var known = 0
         for value in baseline where value.isFinite {
@@ -72,7 +72,7 @@ struct Whitening: Sendable, Hashable, Codable {
     private static func size(_ value: Double) -> Double { min(4, abs(value)) }
 
     /// Fills `output` with the whitened, clipped series; NaN at the first place and where a value is unknown.
-    func clip(_ row: ArraySlice<Double>, into output: UnsafeMutableBufferPointer<Double>) {
+    package func clip(_ row: ArraySlice<Double>, into output: UnsafeMutableBufferPointer<Double>) {
         row.withUnsafeBufferPointer { row in
             output[0] = .nan
             for index in 1..<row.count {
@@ -87,7 +87,7 @@ struct Whitening: Sendable, Hashable, Codable {
     /// the last buckets were, where that is more than chance explains; NaN where a value is unknown.
     ///
     /// - Parameter places: from the second place of the row on.
-    func level(
+    package func level(
         _ row: ArraySlice<Double>, _ places: Range<Int>, into output: UnsafeMutableBufferPointer<Double>
     ) {
         row.withUnsafeBufferPointer { row in

@@ -14,12 +14,14 @@ extension NodeResidualDetector {
         public var warmUpBuckets: Int?
         public var budget: AlarmBudget
 
+        /// - Precondition: `bucketMs` is above 0, no length below 0, and the history holds baseline and present.
         public init(
             bucketMs: Int64, periodMs: Int64 = 86_400_000, baselineBuckets: Int = 720, presentBuckets: Int = 120,
             historyBuckets: Int = 8_640, warmUpBuckets: Int? = nil, budget: AlarmBudget = AlarmBudget()
         ) {
             precondition(bucketMs > 0, "a bucket has a width")
             precondition(periodMs >= 0 && baselineBuckets >= 0 && presentBuckets >= 0, "lengths are not negative")
+            precondition((warmUpBuckets ?? 0) >= 0, "a length is not negative")
             precondition(historyBuckets >= baselineBuckets + presentBuckets, "the history holds the warm-up")
             self.bucketMs = bucketMs
             self.periodMs = periodMs

@@ -70,6 +70,7 @@ public struct NodeResidualDetector: Sendable, Hashable, Codable {
     /// - Parameters:
     ///   - nodes: the event's nodes of the domain, ascending. Nodes may be added from bucket to bucket, and may be missing.
     ///   - values: one per node, level scale (never differences), held over empty buckets; NaN before the first value.
+    /// - Precondition: there are as many values as nodes.
     public mutating func observe(nodes: [NodeKey], values: [Double], windowEnd: Timestamp) -> NodeResidualScores {
         precondition(nodes.count == values.count, "one value per node")
         let bucket = Int64((Double(windowEnd.milliseconds) / Double(self.settings.bucketMs)).rounded(.down)) - 1
