@@ -227,6 +227,7 @@ extension ProcessTests {
             }
         }
 
+        /// Seen to fail: with a gateway that does not take what it has read.
         @Test("limits of the gateway change by reading its configuration again, in both directions")
         func gatewayLimits() async throws {
             let faults = try await FaultStack.shared()
