@@ -140,7 +140,10 @@ let package = Package(
             name: "PostgresTests", dependencies: ["Postgres", "Model", "TestSupport", logging], swiftSettings: strict),
         .testTarget(
             name: "TelemetryTests",
-            dependencies: ["Telemetry", "Model", logging, metrics, coreMetrics, tracing, instrumentation, nioCore],
+            dependencies: [
+                "Telemetry", "Model", logging, metrics, coreMetrics, tracing, instrumentation, nioCore, hummingbird,
+                hummingbirdTesting,
+            ],
             swiftSettings: strict
         ),
         .testTarget(
@@ -180,7 +183,7 @@ let package = Package(
             name: "IntegrationTests",
             dependencies: [
                 "Postgres", "Model", "Recordings", "TestSupport", asyncHTTPClient, nioCore, nioHTTP2, nioSSL, logging,
-                crypto,
+                crypto, yams, nioPosix, nioHTTP1,
             ],
             swiftSettings: strict),
         .target(

@@ -43,6 +43,7 @@ struct ReadinessFileTests {
         return report.items.first { $0.check == check.rawValue }
     }
 
+    /// Seen to fail: with rows believed without their seals.
     @Test(
         "what staging has proven counts in production, which may not try it; what production saw fail does not give way"
     )
@@ -106,6 +107,7 @@ struct ReadinessFileTests {
         #expect(try await Self.standing(.chaos, in: production)?.note == "it is about another configuration")
     }
 
+    /// Seen to fail: with rows believed without their seals.
     @Test("a file that is damaged, cut off, forged or made of parts is refused as a whole, with the reason")
     func refusals() throws {
         let system = RunningSystem(version: "1", configurationHash: "c", environment: "staging")

@@ -57,6 +57,7 @@ struct APIKeyTests {
         }
     }
 
+    /// Seen to fail: without looking at the time a key expires.
     @Test("revoked, expired, wrong and unknown keys are refused; wrong and revoked read the same")
     func rows() throws {
         let key = APIKeyText.random()

@@ -143,6 +143,7 @@ struct GroupCommitTests {
         #expect(stored.added == 1 && begun.withLock { $0 } == 2)
     }
 
+    /// Seen to fail: without a bound for waiting rows: nothing is refused.
     @Test("when too much waits, the next is refused with the time the queue needs, and what waits is not lost")
     func full() async throws {
         // What waits at the gate; nil once it is open.
@@ -172,17 +173,26 @@ struct GroupCommitTests {
                 while groups.waiting.jobs == waiting, rows > 1 { await Task.yield() }
                 while rows == 1, gate.withLock({ $0?.isEmpty == true }) { await Task.yield() }
             }
+            @Sendable func open() {
+                let waiting = gate.withLock { gates in
+                    defer { gates = nil }
+                    return gates ?? []
+                }
+                for continuation in waiting { continuation.resume() }
+            }
+            // What is not refused waits for the gate, for good.
+            let rescue = Task { @Sendable in
+                try await Task.sleep(for: .seconds(20))
+                open()
+            }
             await #expect {
                 try await groups.submit(job(1))
             } throws: {
                 guard let problem = $0 as? Problem, let seconds = problem.retryAfter else { return false }
                 return problem.code == .overloaded && seconds >= 1
             }
-            let waiting = gate.withLock { gates in
-                defer { gates = nil }
-                return gates ?? []
-            }
-            for continuation in waiting { continuation.resume() }
+            rescue.cancel()
+            open()
             var added = 0
             for try await rows in group { added += rows }
             #expect(added == 11)

@@ -18,6 +18,7 @@ struct LayerTests {
         }
     }
 
+    /// Seen to fail: with a circuit that never opens.
     @Test("a layer that fails five times is left alone for thirty seconds, then tried once; the others go on")
     func breaker() {
         var machine = LayerMachine()
@@ -41,6 +42,7 @@ struct LayerTests {
         #expect(machine.troubles(now: .seconds(35)).isEmpty && machine.standing(now: .seconds(35)) == .init())
     }
 
+    /// Seen to fail: with the layers of a trial marked as resting instead of failed.
     @Test("a layer that is switched off, on standby or made to fail is not computed, and each says why")
     func reasons() {
         var machine = LayerMachine()
@@ -55,6 +57,7 @@ struct LayerTests {
         #expect(machine.standing(now: .seconds(11)).failing.isEmpty)
     }
 
+    /// Seen to fail: with a pace that admits everything.
     @Test("no more graphs are built a second than may be; those of one evaluation are not torn apart")
     func pace() {
         var pace = GraphPace(rate: 100)
@@ -78,6 +81,7 @@ struct LayerTests {
         return Dictionary((graph?.layers ?? []).map { ($0.layer, $0) }, uniquingKeysWith: { first, _ in first })
     }
 
+    /// Seen to fail: with a circuit that never opens.
     @Test("every state a circuit enters is counted, also the short one; a layer at rest is part of no trial")
     func changes() async throws {
         let registry = MetricsRegistry()

@@ -103,6 +103,7 @@ extension ProcessTests {
             #expect(again.accepted == 9_999 && again.duplicates == 9_999)
         }
 
+        /// Seen to fail: without asking at the end of a body whether its gzip data have ended.
         @Test("truncated gzip is refused and leaves nothing behind")
         func truncatedGzip() async throws {
             let stack = try await Stack.shared()

@@ -34,6 +34,7 @@ extension ProcessTests {
             }
         }
 
+        /// Seen to fail: with a transaction of its own for the row of the audit log: the key is there.
         @Test("a key that cannot be noted in the audit log is not made, and not shown")
         func together() async throws {
             let stack = try await Stack.shared()

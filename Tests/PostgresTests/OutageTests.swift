@@ -25,6 +25,7 @@ struct OutageTests {
         try await body(cluster, configuration)
     }
 
+    /// Seen to fail: with broken connections lent again.
     @Test("a backend killed in the middle of a COPY stores nothing and costs one connection", arguments: [false, true])
     func killedCopy(isOut: Bool) async throws {
         try await TestDatabase.with(migrated: false) { database in
@@ -67,6 +68,7 @@ struct OutageTests {
         }
     }
 
+    /// Seen to fail: with class 53 taken for an error of ours.
     @Test("a server with no connection left says so, and is asked again later")
     func tooManyClients() async throws {
         let options = ["-c max_connections=4", "-c superuser_reserved_connections=1"]
@@ -94,6 +96,7 @@ struct OutageTests {
         }
     }
 
+    /// Seen to fail: with broken connections lent again.
     @Test("a paused server costs a statement its deadline and a little, and the pool works once it goes on")
     func paused() async throws {
         try await Self.withCluster { cluster, configuration in
@@ -146,6 +149,7 @@ struct OutageTests {
         }
     }
 
+    /// Seen to fail: with class 53 taken for an error of ours.
     @Test(
         "a full disk fails a COPY as a whole, to be tried later; with room again it works",
         .enabled(if: geteuid() == 0, "needs root for a small file system"))

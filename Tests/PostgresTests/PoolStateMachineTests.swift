@@ -24,6 +24,7 @@ struct PoolStateMachineTests {
         #expect(second == [.grant(Self.waiter(2), Self.connection(1), waited: .seconds(2))])
     }
 
+    /// Seen to fail: without the bound.
     @Test("the queue is bounded and the next one is refused at once")
     func boundedQueue() {
         var machine = Machine(settings: Self.settings)

@@ -10,6 +10,7 @@ import Testing
 
 @Suite("Circuits and memory")
 struct ResilienceTests {
+    /// Seen to fail: with a circuit that never opens.
     @Test("five failures within a minute open a circuit; fewer, or slower ones, do not")
     func opening() {
         var breaker = CircuitBreaker()
@@ -74,6 +75,42 @@ struct ResilienceTests {
         #expect(await health.report().circuits == ["database": "closed"])
     }
 
+    /// Keeps what is logged.
+    private struct KeepingLog: LogHandler {
+        final class Lines: Sendable { let all = Mutex<[String]>([]) }
+
+        let lines: Lines
+        var metadata: Logger.Metadata = [:]
+        var logLevel = Logger.Level.trace
+
+        subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+            get { self.metadata[key] }
+            set { self.metadata[key] = newValue }
+        }
+
+        func log(event: LogEvent) {
+            let told = (event.metadata ?? [:]).sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
+            self.lines.all.withLock { $0.append(([event.level.rawValue] + told).joined(separator: " ")) }
+        }
+    }
+
+    /// The page of the alert looks for these lines. Seen to fail: without the logger.
+    @Test("each change of a circuit is one line of the log, an open one with what failed")
+    func logged() {
+        let lines = KeepingLog.Lines()
+        let metrics = CircuitMetrics(
+            "L2", factory: MetricsRegistry(), logger: Logger(label: "t") { _ in KeepingLog(lines: lines) })
+        for state in [CircuitBreaker.State.closed, .closed, .open, .open, .halfOpen, .closed] {
+            metrics.note(state, reason: "away")
+        }
+        #expect(
+            lines.all.withLock { $0 } == [
+                "warning circuit=L2 reason=away state=open", "notice circuit=L2 state=halfOpen",
+                "notice circuit=L2 state=closed",
+            ])
+    }
+
+    /// Seen to fail: with checks of health that try no circuit.
     @Test("after its pause the circuit of the database is tried by checks of health, so that a quiet service gets well")
     func trial() async {
         let circuit = Circuit(
@@ -104,6 +141,7 @@ struct ResilienceTests {
         #expect(well.status == .healthy && well.circuits == ["database": "closed"])
     }
 
+    /// Seen to fail: with a guard that never comes to shedding.
     @Test("near the ceiling caches shrink first, then building stops; each ends lower than it began")
     func memory() {
         var memory = MemoryGuard(ceilingBytes: 1_000)
@@ -121,6 +159,7 @@ struct ResilienceTests {
         #expect(found == .normal)
     }
 
+    /// Seen to fail: with keys taken that need a restart.
     @Test("a reload takes reloadable keys at once, names the others, and keeps what is in force when it is not valid")
     func reload() throws {
         let loader = SettingsLoader(service: "s", table: Setting.shared(httpPort: 1, metricsPort: 2))
@@ -149,6 +188,7 @@ struct ResilienceTests {
         #expect(live.take(try load(["LOG_LEVEL": "debug"])).deferred == ["LOG_LEVEL"])
     }
 
+    /// Seen to fail: with it taken in the production profile.
     @Test("chaos is refused in the production profile, which is the default")
     func chaosInProduction() throws {
         let loader = SettingsLoader(service: "s", table: Setting.shared(httpPort: 1, metricsPort: 2))

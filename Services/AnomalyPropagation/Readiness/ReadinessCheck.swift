@@ -44,19 +44,22 @@ enum ReadinessCheck: String, CaseIterable, Sendable {
         case .rateLimiting: "a caller beyond its limit gets 429 with Retry-After, and is let in again"
         case .memoryCeiling:
             "at the ceiling building is shed with MEMORY_LIMIT_EXCEEDED, graphs are served, and it resumes"
-        case .queryTimeout: "a slow statement is stopped by the server at QUERY_TIMEOUT_MS"
+        case .queryTimeout: "a slow statement is stopped by the server at QUERY_TIMEOUT_MS, answered so, and counted"
         case .criticalPathLatency: "99 of 100 graphs out of memory are answered within 100 ms"
         case .errorHandling: "refusals are problem documents with code and trace id, and the right status"
         case .sqlValidity: "the schema is the one this version knows, and every reading route runs its statements"
         case .circuitBreaker:
             "the circuit of a layer that keeps failing opens, the others go on, and it closes after a trial"
         case .auditLogging: "a key that is made and revoked is in the audit log, each by its trace"
-        case .prometheusMetrics: "every service shows its metrics under the promised names"
-        case .distributedTracing: "a caller's trace goes on in the answer"
+        case .prometheusMetrics:
+            "every metric rules and panels ask for is there, and requests move those of all services"
+        case .distributedTracing:
+            "a caller's trace goes on through the services, and with a collector its spans are taken there"
         case .snapshotRotation: "a snapshot is made, read back and restored in a rehearsal"
         case .workerThreads: "evaluation has the threads its configuration says"
         case .simd: "vector instructions are as its configuration says"
-        case .anomalyCandidates: "bands of the candidates follow from their numbers, and the list is served"
+        case .anomalyCandidates:
+            "bands and severities of the candidates follow from their numbers, and the list is what is stored"
         case .memoryStability: "memory grows by less than 3 % under 20 s of reading"
         case .chaos: "ended connections and a lost worker change no graph"
         case .healthEndpoint: "livez, readyz and health answer, health with all its figures"

@@ -67,21 +67,34 @@ extension ReadinessTrials {
         return .judge(shed != nil && back != nil, "it did not shed, serve or resume", evidence)
     }
 
+    /// A statement that waits on the server, sent by the way of interactive reads: the server ends it at the limit, not before and
+    /// not long after, the answer says so, and it is counted.
     func queryTimeout() async throws -> ReadinessFinding {
         let timeout = self.places.queryTimeoutMs
         let graph = try await self.graph()
         let path = "/v1/events/" + SystemProbe.encoded(graph.event)
+        let counter = #"correlation_engine_query_timeouts_total{kind="interactive"}"#
+        let before = try await self.metrics("graph-builder").value(counter) ?? 0
         let json = #"{"kind":"slowDatabase","seconds":3,"delayMs":\#(min(10_000, 4 * timeout + 500))}"#
         guard var evidence = try await self.breakSomething(json, at: graph.event) else { return Self.refused }
         let slow = try await self.probe.get(path)
+        let counted = (try await self.metrics("graph-builder").value(counter) ?? 0) - before
         let back = await self.probe.until(seconds: 15) { try await self.probe.get(path).status == 200 }
-        evidence["status"] = "\(slow.status)"
+        evidence["status"] = "\(slow.status) \(slow.problem?.code.rawValue ?? "no problem document")"
         evidence["answeredAfter"] = Self.milliseconds(slow.took)
+        evidence["counted"] = "\(Int(counted))"
         evidence["resumedAfter"] = back.map(Self.milliseconds) ?? "never"
-        let bound = Duration.milliseconds(timeout + 400)
+        var wrong: [String] = []
+        if slow.status != 504 || slow.problem?.code != .deadlineExceeded { wrong.append("it was not answered so") }
+        // Earlier, something else refused it; later, the server did not end it.
+        if slow.took < .milliseconds(timeout) || slow.took >= .milliseconds(timeout + self.timeoutSlackMs) {
+            wrong.append("it took \(Self.milliseconds(slow.took))")
+        }
+        if counted < 1 { wrong.append("it was not counted") }
+        if back == nil { wrong.append("reads did not come back") }
         return .judge(
-            slow.status == 504 && slow.took < bound && back != nil,
-            "a slow statement was not stopped at \(timeout) ms", evidence)
+            wrong.isEmpty, "a slow statement was not stopped at \(timeout) ms: \(wrong.joined(separator: ", "))",
+            evidence)
     }
 
     /// Rounds of graphs in turn with requests that go the same way and are refused where graphs begin. A neighbour on the machine
@@ -124,7 +137,9 @@ extension ReadinessTrials {
         var wrong: [String] = []
         func expect(_ what: String, _ status: Int, _ code: Problem.Code, _ answer: SystemProbe.Answer) {
             evidence[what] = "\(answer.status) \(answer.problem?.code.rawValue ?? "no problem document")"
-            if answer.status != status || answer.problem?.code != code || answer.problem?.traceId == nil {
+            // The trace in the answer's body is the one of its head, by which it is found in logs.
+            let isTraced = answer.problem?.traceId != nil && answer.problem?.traceId == answer.traceID
+            if answer.status != status || answer.problem?.code != code || !isTraced {
                 wrong.append(what)
             }
         }
@@ -150,7 +165,8 @@ extension ReadinessTrials {
         for path in [
             "/v1/events?limit=1", "/v1/events/\(event)", "/v1/events/\(event)/changes",
             "/v1/correlation-graph?eventId=\(event)", "/v1/graphs/diff?from=\(graph.id)&to=\(graph.id)", "/v1/domains",
-            "/v1/anomalies?limit=1", "/v1/forecasts?limit=1", "/v1/topology?name=none", "/v1/readiness",
+            "/v1/anomalies?limit=1", "/v1/forecasts?limit=1", Self.noTopology, "/v1/readiness", "/v1/keys",
+            "/v1/audit?limit=1",
         ] {
             let answer: SystemProbe.Answer
             do {
@@ -161,13 +177,16 @@ extension ReadinessTrials {
                 continue
             }
             evidence[path] = "\(answer.status) after \(Self.milliseconds(answer.took))"
-            // 404 is an answer of the database, too: there is no topology of that name.
-            if answer.status != 200, answer.status != 404 { wrong.append("\(path) \(answer.status)") }
+            // 404 is an answer of the database, too, where nothing of that name can be: of all others there is something.
+            let isNone = answer.status == 404 && answer.problem?.code == .notFound && path == Self.noTopology
+            if answer.status != 200, !isNone { wrong.append("\(path) \(answer.status)") }
         }
         return .judge(
             pending.isEmpty && wrong.isEmpty, "migrations \(pending) are missing; \(wrong.joined(separator: ", "))",
             evidence)
     }
+
+    private static let noTopology = "/v1/topology?name=readiness-no-such-topology"
 
     /// Makes a key and takes it away again: both must be found as what they are, by their traces.
     func auditLogging() async throws -> ReadinessFinding {

@@ -4,39 +4,6 @@ import NIOHTTP1
 import Postgres
 
 extension ReadinessTrials {
-    /// Names other systems rely on, by service.
-    private static let promised: [String: [String]] = [
-        "graph-builder": [
-            "correlation_engine_graph_builds_total", "correlation_engine_graph_build_latency_ms",
-            "correlation_engine_graph_build_duration_seconds_count", "correlation_engine_memory_usage_bytes",
-            "correlation_engine_errors_total", "correlation_engine_circuit_state", "process_resident_memory_bytes",
-        ],
-        "anomaly-propagation": ["http_server_requests_total", "process_resident_memory_bytes"],
-        "gateway": ["process_resident_memory_bytes"],
-    ]
-
-    func prometheusMetrics() async throws -> ReadinessFinding {
-        var evidence: [String: String] = [:]
-        var missing: [String] = []
-        _ = try await self.probe.get("/v1/anomalies?limit=1")
-        for (service, names) in Self.promised.sorted(by: { $0.key < $1.key }) {
-            let metrics = try await self.metrics(service)
-            evidence[service] = "\(metrics.lines.count { !$0.hasPrefix("#") }) samples"
-            missing += names.filter { metrics.value($0) == nil }.map { "\(service) \($0)" }
-        }
-        return .judge(missing.isEmpty, "missing: \(missing.joined(separator: ", "))", evidence)
-    }
-
-    func distributedTracing() async throws -> ReadinessFinding {
-        let trace = Self.newTraceID()
-        let answer = try await self.probe.getPatiently(
-            "/v1/events?limit=1", headers: [("traceparent", "00-\(trace)-00f067aa0ba902b7-01")])
-        let answered = answer.header("traceparent") ?? ""
-        return .judge(
-            answer.status == 200 && answered.split(separator: "-").dropFirst().first.map(String.init) == trace,
-            "the answer carries another trace", ["sent": trace, "answered": answered])
-    }
-
     func snapshotRotation() async throws -> ReadinessFinding {
         var evidence: [String: String] = [:]
         if let program = self.places.graphBuilder, ProcessInfo.processInfo.environment["SNAPSHOT_DIR"] != nil {
@@ -61,32 +28,64 @@ extension ReadinessTrials {
         return .warn("only looked up; with SNAPSHOT_DIR and graph-builder at hand one is made and rehearsed", evidence)
     }
 
-    /// A gauge against what the configuration of graph-builder asks for.
+    /// A gauge against what the configuration of graph-builder asks for, replica by replica: what one has too much must not make up
+    /// for what another lacks.
     func hardware(_ name: String) async throws -> ReadinessFinding {
-        let metrics = try await self.metrics("graph-builder")
-        let wanted = metrics.value(name + "_wanted")
-        let found = metrics.value(name)
+        let (found, wanted) = try await self.eachReplica("graph-builder").reduce(into: ([Double?](), [Double?]())) {
+            $0.0.append($1.value(name))
+            $0.1.append($1.value(name + "_wanted"))
+        }
+        func text(_ values: [Double?]) -> String {
+            values.map { $0.map { "\(Int($0))" } ?? "none" }.joined(separator: ", ")
+        }
         return .judge(
-            found != nil && found == wanted, "\(name) is not what the configuration asks for",
-            ["found": found.map { "\(Int($0))" } ?? "none", "wanted": wanted.map { "\(Int($0))" } ?? "none"])
+            found == wanted && !found.contains(nil), "\(name) is not what the configuration asks for",
+            ["found": text(found), "wanted": text(wanted)])
     }
 
+    /// Severities were written by graph-builder, bands come from the table, and the list from anomaly-propagation: all three against
+    /// the rules, and against one another.
     func anomalyCandidates() async throws -> ReadinessFinding {
         let rows = try await self.store.pool.query(
             """
-            SELECT count(*), count(*) FILTER (WHERE severity_band <>
+            SELECT count(*), count(*) FILTER (WHERE band <>
                        CASE WHEN confidence > 0.9 THEN 'HIGH' WHEN confidence > 0.6 THEN 'MEDIUM' ELSE 'LOW' END),
-                   count(*) FILTER (WHERE composite_severity = 'CRITICAL'
-                       AND NOT (confidence > 0.9 AND abs(correlation_score) > 0.7))
-            FROM (SELECT * FROM anomaly_candidates ORDER BY detected_at DESC LIMIT 10000) c
+                   count(*) FILTER (WHERE severity <> severity_rule OR composite <> severity_rule)
+            FROM (SELECT confidence, severity_band AS band, severity_level AS severity, composite_severity AS composite,
+                         CASE WHEN confidence > 0.9 AND abs(correlation_score) > 0.7 THEN 'CRITICAL'
+                              WHEN confidence > 0.6 AND abs(correlation_score) > 0.5 THEN 'HIGH'
+                              WHEN confidence > 0.3 THEN 'MEDIUM' ELSE 'LOW' END AS severity_rule
+                  FROM multi_layer_correlations ORDER BY detected_at DESC LIMIT 10000) c
             """
         ).map { try $0.decode((Int, Int, Int).self) }
-        let (count, wrongBands, wrongSeverities) = rows.first ?? (0, 0, 0)
-        let list = try await self.probe.getPatiently("/v1/anomalies?limit=1")
-        let evidence = ["candidates": "\(count)", "wrong": "\(wrongBands + wrongSeverities)", "list": "\(list.status)"]
-        guard count > 0 else { return .fail("there is no candidate to look at", evidence) }
+        let (stored, wrongBands, wrongSeverities) = rows.first ?? (0, 0, 0)
+        let seen = try await self.store.pool.query(
+            "SELECT count(*) FROM (SELECT FROM anomaly_candidates LIMIT 10000) c")
+        let candidates = try seen.column(Int.self).first ?? 0
+        let served = try await self.newestAnomalyIsServed()
+        let evidence = [
+            "candidates": "\(candidates)", "wrong": "\(wrongBands + wrongSeverities)", "anomalies": served.evidence,
+        ]
+        guard stored > 0 else { return .fail("there is no candidate to look at", evidence) }
+        guard candidates == stored else { return .fail("anomaly_candidates shows not what is stored", evidence) }
         return .judge(
-            wrongBands + wrongSeverities == 0 && list.status == 200, "bands do not follow from numbers", evidence)
+            wrongBands + wrongSeverities == 0 && served.holds,
+            "bands do not follow from numbers, or the list is not what is stored", evidence)
+    }
+
+    /// The anomaly that was opened last, as it is stored, must be in the list; where there is none, the list is empty.
+    private func newestAnomalyIsServed() async throws -> (holds: Bool, evidence: String) {
+        let stored = try await self.store.pool.query(
+            "SELECT id, severity FROM anomalies ORDER BY opened_at DESC, id LIMIT 1"
+        ).map { try $0.decode((String, String).self) }
+        let list = try await self.probe.getPatiently("/v1/anomalies?limit=500")
+        guard list.status == 200, let items = list.json["items"] as? [[String: Any]] else {
+            return (false, "the list was answered \(list.status)")
+        }
+        guard let (id, severity) = stored.first else { return (true, "none stored, \(items.count) listed") }
+        let item = items.first { $0["id"] as? String == id }
+        let told = item.map { $0["severity"] as? String ?? "without severity" } ?? "not listed"
+        return (told == severity, "newest \(id): stored \(severity), served \(told)")
     }
 
     func memoryStability() async throws -> ReadinessFinding {
@@ -108,6 +107,8 @@ extension ReadinessTrials {
     func chaos() async throws -> ReadinessFinding {
         let graph = try await self.soundGraph()
         var evidence: [String: String] = [:]
+        let connects = #"database_pool_connects_total{outcome="ok"}"#
+        let connected = try await self.metrics("graph-builder").value(connects) ?? 0
         for kind in ["connectionLoss", "workerKill"] {
             guard let trial = try await self.breakSomething(#"{"kind":"\#(kind)"}"#, at: graph.event) else {
                 return Self.refused
@@ -120,8 +121,30 @@ extension ReadinessTrials {
             evidence["\(kind) done"] = trial["done"]
             evidence["\(kind) same graph after"] = back.map(Self.milliseconds) ?? "never"
             guard back != nil else { return .fail("after \(kind) the graph is not what it was", evidence) }
+            let verdict = await self.verdict(on: trial)
+            evidence["\(kind) verdict"] = verdict
+            guard verdict == "met" else { return .fail("\(kind) is not judged as met by who was broken", evidence) }
         }
-        return .pass(evidence)
+        // A trial that ended no connection has shown nothing.
+        let anew = (try await self.metrics("graph-builder").value(connects) ?? 0) - connected
+        evidence["connections made anew"] = "\(Int(anew))"
+        return .judge(anew > 0, "no connection had to be made anew", evidence)
+    }
+
+    /// What the replica that was broken says came of it, once it has looked; it may own nothing any more, so all are asked.
+    private func verdict(on trial: [String: String]) async -> String {
+        let id = trial["id"] ?? ""
+        var found = "none"
+        _ = await self.probe.until(seconds: Self.patienceSeconds) {
+            for entry in try await self.probe.get("/v1/chaos").json["items"] as? [[String: Any]] ?? []
+            where entry["id"] as? String == id {
+                let result = entry["result"] as? [String: Any] ?? [:]
+                let faults = result["faults"] as? [String] ?? []
+                found = ([result["state"] as? String ?? "none"] + faults).joined(separator: ": ")
+            }
+            return found != "none" && found != "running"
+        }
+        return found
     }
 
     struct Reading: Sendable {
@@ -136,6 +159,8 @@ extension ReadinessTrials {
     func read(_ event: String, callers: Int, for duration: Duration) async throws -> Reading {
         let begin = ContinuousClock.now
         let probe = self.probe
+        // An answer counts when it is about what was asked for.
+        let wanted = Data("\"\(event)\"".utf8)
         let outcomes = await withTaskGroup(of: [(failure: String?, took: Duration)].self) { group in
             for _ in 0..<callers {
                 group.addTask {
@@ -143,7 +168,8 @@ extension ReadinessTrials {
                     while begin.duration(to: .now) < duration {
                         do {
                             let answer = try await probe.graph(event)
-                            let failure = answer.status == 200 ? nil : "\(answer.status) \(answer.text)"
+                            let isWhole = answer.status == 200 && answer.body.range(of: wanted) != nil
+                            let failure = isWhole ? nil : "\(answer.status) \(answer.text)"
                             own.append((failure, answer.took))
                         } catch {
                             own.append(("\(error)", .seconds(30)))

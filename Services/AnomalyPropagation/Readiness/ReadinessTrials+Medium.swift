@@ -5,18 +5,27 @@ import NIOHTTP1
 extension ReadinessTrials {
     func healthEndpoint() async throws -> ReadinessFinding {
         var evidence: [String: String] = [:]
+        // It was well a moment ago; a busy machine may have missed one look since.
+        _ = await self.probe.until(seconds: 10) {
+            try await self.probe.call(.GET, "/health", key: "").json["status"] as? String == "HEALTHY"
+        }
         for path in ["/livez", "/readyz", "/health"] {
             evidence[path] = "\(try await self.probe.call(.GET, path, key: "").status)"
         }
         let health = try await self.probe.call(.GET, "/health", key: "").json
         let metrics = health["metrics"] as? [String: Any] ?? [:]
-        let missing = ["dbLatency", "layerFailures", "activeConnections", "lastSuccessfulBuild", "failover"].filter {
-            metrics[$0] == nil
-        }
-        evidence["status"] = health["status"] as? String ?? "none"
+        // A figure that is null, or of another kind, is none.
+        var missing = ["dbLatency", "layerFailures", "activeConnections"].filter { !(metrics[$0] is NSNumber) }
+        missing += ["lastSuccessfulBuild", "failover"].filter { !(metrics[$0] is String) }
+        let services = health["services"] as? [String: Any] ?? [:]
+        missing += ["graph-builder", "anomaly-propagation"].filter { services[$0] == nil }
+        let status = health["status"] as? String ?? "none"
+        evidence["status"] = status
+        for (name, value) in metrics { evidence[name] = "\(value)" }
         let areWell = evidence.filter { $0.key.hasPrefix("/") }.values.allSatisfy { $0 == "200" }
         return .judge(
-            areWell && missing.isEmpty && health["status"] != nil, "missing: \(missing.joined(separator: ", "))",
+            areWell && missing.isEmpty && status == "HEALTHY",
+            missing.isEmpty ? "it does not say that it is well" : "missing: \(missing.joined(separator: ", "))",
             evidence)
     }
 
@@ -50,11 +59,27 @@ extension ReadinessTrials {
             }
         }
         let missing = alerts.subtracting(pages).sorted()
+        let silent = alerts.intersection(pages).filter { !Self.saysWhatToDo("\(self.places.runbooks)/\($0).md") }
+            .sorted()
         let evidence = ["alerts": "\(alerts.count)", "pages": "\(pages.count)"]
         guard !alerts.isEmpty, !pages.isEmpty else {
             return .fail("there are no alerts or no pages to be found", evidence)
         }
-        return .judge(missing.isEmpty, "without a page: \(missing.joined(separator: ", "))", evidence)
+        let wrong = missing.map { "\($0) has no page" } + silent.map { "the page of \($0) lacks a part" }
+        return .judge(wrong.isEmpty, wrong.joined(separator: "; "), evidence)
+    }
+
+    /// Whether a page has all its parts, with something in each.
+    private static func saysWhatToDo(_ path: String) -> Bool {
+        guard let text = try? String(contentsOfFile: path, encoding: .utf8) else { return false }
+        var parts: [String: String] = [:]
+        for part in text.components(separatedBy: "\n## ").dropFirst() {
+            let lines = part.split(separator: "\n", maxSplits: 1)
+            parts[String(lines.first ?? "")] = lines.count > 1 ? String(lines[1]) : ""
+        }
+        return ["Meaning", "Impact", "Check", "Mend"].allSatisfy {
+            !(parts[$0] ?? "").trimmingCharacters(in: .whitespacesAndNewlines).isEmpty
+        }
     }
 }
 

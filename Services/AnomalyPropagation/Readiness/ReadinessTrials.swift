@@ -18,6 +18,11 @@ struct ReadinessTrials: Sendable {
     let probe: SystemProbe
     let store: ReadinessStore
     let places: Places
+    /// How much later than at the limit the answer to a stopped statement may come. Well below the second after which a service
+    /// itself gives the server up.
+    var timeoutSlackMs = 400
+    /// How long spans may take to a collector: what is kept is sent every two seconds.
+    var exportPatienceSeconds = 15.0
     /// Says what is waited for.
     var tell: @Sendable (String) -> Void = { _ in }
 
@@ -74,6 +79,7 @@ struct ReadinessTrials: Sendable {
             return [
                 "trial": json, "expected": answer.json["expectation"] as? String ?? "",
                 "done": answer.json["done"] as? String ?? "", "replica": answer.json["replica"] as? String ?? "",
+                "id": answer.json["id"] as? String ?? "",
             ]
         }
         throw ReadinessTrouble("POST /v1/chaos was answered 503 \(Self.chaosAttempts) times")
@@ -86,17 +92,25 @@ struct ReadinessTrials: Sendable {
     )
 
     /// What all replicas that are known show, together: values of one name are added up.
-    func metrics(_ service: String) async throws -> MetricsText {
+    func metrics(_ service: String, accept: String? = nil) async throws -> MetricsText {
+        var all = MetricsText(Data())
+        for replica in try await self.eachReplica(service, accept: accept) { all.lines += replica.lines }
+        return all
+    }
+
+    /// What each replica that is known shows.
+    func eachReplica(_ service: String, accept: String? = nil) async throws -> [MetricsText] {
         guard let urls = self.places.metrics[service], !urls.isEmpty else {
             throw ReadinessTrouble("where \(service) shows its metrics is not known: --metrics \(service)=URL")
         }
-        var text = Data()
+        var texts: [MetricsText] = []
         for url in urls {
-            let answer = try await self.probe.call(.GET, url, key: "")
+            let answer = try await self.probe.call(
+                .GET, url, key: "", headers: accept.map { [("Accept", $0)] } ?? [])
             guard answer.status == 200 else { throw ReadinessTrouble("\(url) answered \(answer.status)") }
-            text += answer.body + Data("\n".utf8)
+            texts.append(MetricsText(answer.body))
         }
-        return MetricsText(text)
+        return texts
     }
 
     static func milliseconds(_ duration: Duration) -> String { "\(Int(duration / .milliseconds(1))) ms" }

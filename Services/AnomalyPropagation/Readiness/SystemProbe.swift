@@ -153,7 +153,7 @@ struct SystemProbe: Sendable {
 
 /// Text of Prometheus, as far as it is looked at here.
 struct MetricsText: Sendable {
-    let lines: [Substring]
+    var lines: [Substring]
 
     init(_ data: Data) { self.lines = String(decoding: data, as: UTF8.self).split(separator: "\n") }
 
@@ -163,6 +163,10 @@ struct MetricsText: Sendable {
             $0.hasPrefix(name) && ($0.dropFirst(name.count).first == " " || $0.dropFirst(name.count).first == "{")
         }
         guard !found.isEmpty else { return nil }
-        return found.compactMap { Double($0.split(separator: " ").last ?? "") }.reduce(0, +)
+        return found.compactMap { line in
+            // What stands behind ` # ` is an exemplar.
+            let sample = line.firstRange(of: " # ").map { line[..<$0.lowerBound] } ?? line
+            return Double(sample.split(separator: " ").last ?? "")
+        }.reduce(0, +)
     }
 }

@@ -57,8 +57,8 @@ final class LayerControl: Sendable {
     private func note() {
         let now = self.now
         let states = self.machine.withLock { machine in
-            Layer.allCases.map { ($0, machine.breaker($0).state(now: now)) }
+            Layer.allCases.map { ($0, machine.breaker($0).state(now: now), machine.breaker($0).reason) }
         }
-        for (layer, state) in states { self.metrics[layer]?.note(state) }
+        for (layer, state, reason) in states { self.metrics[layer]?.note(state, reason: reason) }
     }
 }

@@ -1,4 +1,5 @@
 import CoreMetrics
+import Logging
 import Model
 import Synchronization
 
@@ -72,17 +73,24 @@ public final class Circuit: Sendable {
         self.note(state)
     }
 
-    private func note(_ state: CircuitBreaker.State) { self.metrics.note(state) }
+    private func note(_ state: CircuitBreaker.State) {
+        self.metrics.note(state, reason: self.breaker.withLock { $0.reason })
+    }
 }
 
 /// `correlation_engine_circuit_state{circuit="L3",state="open"} 1`: one series per state, so that a sum over time is a share. And
-/// `correlation_engine_circuit_changes_total`: how often each state was entered, for who looks too seldom to see a short one.
+/// `correlation_engine_circuit_changes_total`: how often each state was entered, for who looks too seldom to see a short one. Each
+/// change is in the log, an open one with what failed last.
 public final class CircuitMetrics: Sendable {
     private let gauges: [CircuitBreaker.State: Meter]
     private let changes: [CircuitBreaker.State: Counter]
     private let last = Mutex<CircuitBreaker.State?>(nil)
+    private let circuit: String
+    private let logger: Logger
 
-    public init(_ circuit: String, factory: any MetricsFactory) {
+    public init(_ circuit: String, factory: any MetricsFactory, logger: Logger = Logger(label: "circuits")) {
+        self.circuit = circuit
+        self.logger = logger
         func each<Metric>(_ make: ([(String, String)]) -> Metric) -> [CircuitBreaker.State: Metric] {
             Dictionary(
                 uniqueKeysWithValues: CircuitBreaker.State.allCases.map {
@@ -96,13 +104,19 @@ public final class CircuitMetrics: Sendable {
     }
 
     /// The first state is where counting begins, no change.
-    public func note(_ state: CircuitBreaker.State) {
+    public func note(_ state: CircuitBreaker.State, reason: @autoclosure () -> String = "") {
         // Shown under the lock: what is shown last must be what was noted last, for the same state is not shown again.
-        self.last.withLock { last in
-            guard last != state else { return }
+        let isChange = self.last.withLock { last in
+            guard last != state else { return false }
             for (name, gauge) in self.gauges { gauge.set(name == state ? 1 : 0) }
-            if last != nil { self.changes[state]?.increment() }
-            last = state
+            defer { last = state }
+            guard last != nil else { return false }
+            self.changes[state]?.increment()
+            return true
         }
+        guard isChange else { return }
+        var metadata: Logger.Metadata = ["circuit": "\(self.circuit)", "state": "\(state.rawValue)"]
+        if state == .open { metadata["reason"] = "\(reason())" }
+        self.logger.log(level: state == .open ? .warning : .notice, "a circuit has changed", metadata: metadata)
     }
 }

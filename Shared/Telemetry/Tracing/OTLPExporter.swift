@@ -68,7 +68,7 @@ public struct OTLPExporter: Service {
                 let response = try await client.execute(
                     request, timeout: .nanoseconds(Int64(self.timeout / .nanoseconds(1))))
                 _ = try? await response.body.collect(upTo: 65_536)
-                if response.status.code < 300 { return }
+                if response.status.code < 300 { return self.queue.countExported(spans.count) }
                 // Anything but "try again" stays refused.
                 guard [429, 502, 503, 504].contains(response.status.code) else { break }
             } catch {

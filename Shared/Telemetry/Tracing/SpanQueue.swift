@@ -5,6 +5,7 @@ import Synchronization
 public final class SpanQueue: Sendable {
     public let limit: Int
     private let dropped: Counter
+    private let exported: Counter
     private let state = Mutex(State())
 
     private struct State {
@@ -16,6 +17,7 @@ public final class SpanQueue: Sendable {
         precondition(limit > 0, "a queue needs room")
         self.limit = limit
         self.dropped = Counter(label: "trace_spans_dropped_total", dimensions: [], factory: metrics)
+        self.exported = Counter(label: "trace_spans_exported_total", dimensions: [], factory: metrics)
     }
 
     public var count: Int { self.state.withLock { $0.spans.count } }
@@ -42,6 +44,9 @@ public final class SpanQueue: Sendable {
             return taken
         }
     }
+
+    /// Counts spans that a collector has taken, as its answer said.
+    func countExported(_ count: Int) { self.exported.increment(by: count) }
 
     func countDropped(_ count: Int) {
         self.state.withLock { $0.droppedCount += count }

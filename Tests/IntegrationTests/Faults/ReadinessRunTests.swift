@@ -1,6 +1,7 @@
 import Foundation
 import Model
 import Postgres
+import TestSupport
 import Testing
 
 extension ProcessTests {
@@ -90,6 +91,8 @@ extension ProcessTests {
             return (try await program.waitForExit(seconds: 540), program.output)
         }
 
+        /// Seen to fail: with `/v1/chaos` sent to any replica, and a replica that carries out what is meant for the
+        /// owner: trials reach the other one, and their results are not found.
         @Test(
             "with two graph-builders and a layer at rest trials reach the owner of what is looked at",
             .timeLimit(.minutes(9)),
@@ -158,6 +161,38 @@ extension ProcessTests {
         }
 
         @Test(
+            "with a collector its spans are looked for there: PASS when it takes them, FAIL when it refuses them",
+            .timeLimit(.minutes(5)),
+            .enabled(if: ChaosSettings.isInFull, "takes a minute: make test-faults"))
+        func tracing() async throws {
+            let collector = try await SpanCollector.start()
+            var options = Stack.Options()
+            options.database = "traced"
+            options.settings = ["OTLP_ENDPOINT": "http://127.0.0.1:\(collector.port)"]
+            let stack = try await Stack.start(TestCluster.start(), options)
+            func look() async throws -> Report.Item? {
+                let (_, output) = try await Self.perform(["distributed_tracing"], on: stack)
+                let report = try await stack.get("/v1/readiness").json(Report.self)
+                let item = report.items.first { $0.check == "distributed_tracing" }
+                if item == nil { Issue.record("\(output.suffix(2_000))") }
+                return item
+            }
+            do {
+                let taken = try await look()
+                #expect(taken?.status == "PASS", "\(String(describing: taken))")
+                collector.refuse()
+                let refused = try await look()
+                #expect(refused?.status == "FAIL", "\(String(describing: refused))")
+                #expect(refused?.evidence["reason"]?.contains("graph-builder has lost") == true)
+            } catch {
+                try? await stack.stop(keepsLogs: true)
+                throw error
+            }
+            try await stack.stop()
+            try await collector.stop()
+        }
+
+        @Test(
             "each minute of each operation is stored, from the histograms",
             .enabled(if: ChaosSettings.isInFull, "takes a minute: make test-faults"))
         func performance() async throws {
@@ -170,6 +205,7 @@ extension ProcessTests {
                         SELECT count(*) FROM audit_performance_metrics
                         WHERE service = 'graph-builder' AND operation = 'http_server_request GET /v1/correlation-graph'
                           AND p50_ms <= p99_ms AND throughput_per_second > 0 AND memory_bytes > 1000000
+                          AND cpu_share > 0
                         """
                     ).column(Int.self)[0] > 0
                 }
