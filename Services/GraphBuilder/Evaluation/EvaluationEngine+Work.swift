@@ -140,7 +140,10 @@ extension EvaluationEngine {
         var passedOver = false
         defer { self.passedOver = self.passedOver || passedOver }
         self.cache.update(name) { domain in
-            guard let window = domain.window, let scheduled = domain.scheduled else { return }
+            guard let window = domain.window, let scheduled = domain.scheduled, !domain.isBehindWindow(owned: shards)
+            else {
+                return
+            }
             let last = min(window.loadedEnd, scheduled.openBucket) - 1
             for shard in shards where (domain.evaluated[shard] ?? .min) < last {
                 domain.evaluated[shard] = last

@@ -148,9 +148,17 @@ struct DomainSeries: Sendable {
         return start
     }
 
-    /// The first bucket with data that a shard of `owned` has not evaluated, in what is loaded.
+    /// Whether the window has left out buckets at which evaluation is to go on, as one does that was made before shards were
+    /// gained: what is before it must be read first.
+    func isBehindWindow(owned: Set<Shard>) -> Bool {
+        guard let window, let start = self.pendingStart(owned: owned) else { return false }
+        return start < window.base
+    }
+
+    /// The first bucket with data that a shard of `owned` has not evaluated, in what is loaded; nil where the window begins later
+    /// than what is pending.
     func nextPending(owned: Set<Shard>) -> Int64? {
-        guard let window, var bucket = self.pendingStart(owned: owned) else { return nil }
+        guard let window, var bucket = self.pendingStart(owned: owned), bucket >= window.base else { return nil }
         let mask = owned.mask
         while let occupied = window.firstOccupied(from: bucket, mask: mask) {
             guard self.dueShards(at: occupied, owned: owned).isEmpty else {

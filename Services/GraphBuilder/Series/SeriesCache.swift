@@ -98,7 +98,8 @@ struct SeriesCache: Sendable {
             guard let clock = domain.clock, let newest = domain.newestMs,
                 let first = domain.nodes.lazy.map(\.firstMs).min()
             else { continue }
-            var start = clock.bucket(of: newest) + 1
+            // Its own next closed bucket, which may be far behind the newest where data may come late.
+            var start = min(clock.bucket(of: newest) + 1, domain.scheduled?.openBucket ?? .max)
             for end in endsMs where end <= newest + clock.bucketMs {
                 start = min(start, clock.bucket(of: max(end - 1, first)))
             }
