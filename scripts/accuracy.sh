@@ -3,8 +3,8 @@
 # of Samples; OUT=FILE writes the figures as JSON; ONLY=market, faults, cases or servers. GRID=1: root causes under other
 # parameters instead, one changed at a time, and what each set alone would choose.
 set -euo pipefail
-# shellcheck source=scripts/lib/common.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/toolchain.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/toolchain.sh"
 from=$PWD
 cd "$root"
 install_packages

@@ -5,8 +5,8 @@
 # Git rules of this machine that send package URLs to local folders (url.<folder>.insteadOf) are taken over, and those folders
 # are mounted read-only; so are the package sources of apt.
 set -euo pipefail
-# shellcheck source=scripts/lib/common.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/toolchain.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/toolchain.sh"
 cd "$root"
 ((EUID == 0)) || die "this needs root, for chroot and mounts"
 command -v debootstrap >/dev/null || die "debootstrap is missing: apt-get install debootstrap"

@@ -4,8 +4,8 @@
 # ONLY=throughput,latency,handshakes,goodput,memory runs a part. GATEWAY_BIN takes a program that is built already.
 # All listeners are on 127.0.0.1: 18600-18607.
 set -euo pipefail
-# shellcheck source=scripts/lib/common.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/toolchain.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/toolchain.sh"
 cd "$root"
 # shellcheck source=scripts/lib/bench-gateway.sh
 source scripts/lib/bench-gateway.sh

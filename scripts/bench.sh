@@ -2,8 +2,8 @@
 # Runs the benchmarks in release, those of ingest on a private system; OUT=FILE writes the figures as JSON, ONLY=NAME runs one
 # group.
 set -euo pipefail
-# shellcheck source=scripts/lib/common.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/toolchain.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/toolchain.sh"
 cd "$root"
 # shellcheck source=scripts/lib/system.sh
 source scripts/lib/system.sh

@@ -2,8 +2,8 @@
 # Checks the engine's statistics on series whose truth is known and prints tables; ends with 1 when a promise is surely
 # broken. ONLY=SECTION, SCALE=FACTOR times the trials, OUT=FILE writes the figures as JSON.
 set -euo pipefail
-# shellcheck source=scripts/lib/common.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/toolchain.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/toolchain.sh"
 from=$PWD
 cd "$root"
 install_packages

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Removes build products and the private database, after asking that nothing runs.
 set -euo pipefail
-# shellcheck source=scripts/lib/common.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/toolchain.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/toolchain.sh"
 cd "$root"
 if [[ -e $data/lock ]]; then
     exec 9>"$data/lock"

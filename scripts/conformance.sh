@@ -3,8 +3,8 @@
 # opentelemetry-proto. GATEWAY_BIN takes a program that is built already; else it is built in release. Listeners are on
 # 127.0.0.1: 18600, 18601, 18605-18611.
 set -euo pipefail
-# shellcheck source=scripts/lib/common.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/toolchain.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/toolchain.sh"
 cd "$root"
 # shellcheck source=scripts/lib/bench-gateway.sh
 source scripts/lib/bench-gateway.sh

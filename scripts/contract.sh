@@ -3,8 +3,8 @@
 # (schemathesis: examples, edge cases, fuzzing, and calls that follow each other). EXAMPLES (20) per operation and phase; SEED
 # repeats a run. UNDERCURRENT_BIN takes a folder of programs that are built already.
 set -euo pipefail
-# shellcheck source=scripts/lib/common.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/toolchain.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/toolchain.sh"
 cd "$root"
 # shellcheck source=scripts/lib/system.sh
 source scripts/lib/system.sh

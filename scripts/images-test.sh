@@ -4,8 +4,8 @@
 # (swift:6.3-bookworm) is not to be had here, so programs built on this machine with static Swift libraries take its place.
 # The Debian base is made by debootstrap. Root only.
 set -euo pipefail
-# shellcheck source=scripts/lib/common.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/toolchain.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/toolchain.sh"
 cd "$root"
 
 ((EUID == 0)) || die "buildah and debootstrap need root here"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Format of every Swift file, and every shell script.
 set -euo pipefail
-# shellcheck source=scripts/lib/common.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/toolchain.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/toolchain.sh"
 cd "$root"
 need_swift
 swift format lint --strict --parallel -r Package.swift Services Shared Tests

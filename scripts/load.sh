@@ -4,8 +4,8 @@
 # for SECONDS_EACH (600).
 # OUT=FILE writes the figures as JSON. UNDERCURRENT_BIN takes a folder of programs that are built already.
 set -euo pipefail
-# shellcheck source=scripts/lib/common.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/toolchain.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/toolchain.sh"
 cd "$root"
 # shellcheck source=scripts/lib/system.sh
 source scripts/lib/system.sh

@@ -3,8 +3,8 @@
 # graph ids with what there was, and says how long each took and what was lost. Touches nothing outside a folder of its own.
 # UNDERCURRENT_BIN=.build/debug uses debug builds that are there; RECORDING=FILE replays another recording.
 set -euo pipefail
-# shellcheck source=scripts/lib/common.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/toolchain.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/toolchain.sh"
 cd "$root"
 install_packages
 build_services

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Compares the engine's statistics on random and adversarial series with scipy, statsmodels and scikit-learn; ends with 1 when any differs.
 set -euo pipefail
-# shellcheck source=scripts/lib/common.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/toolchain.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/toolchain.sh"
 cd "$root"
 install_packages python3-venv
 need_swift

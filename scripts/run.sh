@@ -2,8 +2,8 @@
 # Builds, starts everything, replays the samples through the gateway and prints the report. Stays up until Ctrl-C;
 # ONCE=1 ends after the report, with 0 only if every step worked; EMPTY=1 leaves samples and report out. See README.md for the settings.
 set -euo pipefail
-# shellcheck source=scripts/lib/common.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/toolchain.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/toolchain.sh"
 cd "$root"
 # shellcheck source=scripts/lib/postgres.sh
 source scripts/lib/postgres.sh

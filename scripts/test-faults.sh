@@ -3,8 +3,8 @@
 # damaged snapshots, readiness. Ends within 25 minutes. `make test` runs a shorter form of most of it, `make chaos` a longer one.
 # FILTER=REGEX runs a part. FORMER_BIN=FOLDER: programs of an earlier release, which serve while this one migrates.
 set -euo pipefail
-# shellcheck source=scripts/lib/common.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/toolchain.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/toolchain.sh"
 cd "$root"
 # 200 kills in all.
 export CHAOS_KILLS=${CHAOS_KILLS:-120} CHAOS_SNAPSHOT_KILLS=${CHAOS_SNAPSHOT_KILLS:-40} CHAOS_SCORING_KILLS=${CHAOS_SCORING_KILLS:-40}

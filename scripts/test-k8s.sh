@@ -3,8 +3,8 @@
 # unless scripts/not-run-allowed.tsv gives a reason. ONLY=REGEX runs some; QUICK=1 leaves out the four that take
 # minutes; UNDERCURRENT_BIN=DIR has the programs, which are built without it.
 set -euo pipefail
-# shellcheck source=scripts/lib/common.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/toolchain.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/toolchain.sh"
 cd "$root"
 
 install_packages python3-venv shellcheck prometheus prometheus-alertmanager iproute2

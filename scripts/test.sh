@@ -2,8 +2,8 @@
 # Installs what tests need, runs all of them and ends with one line: N passed, N failed.
 # Tests start their own PostgreSQL and their own processes. FILTER=REGEX runs a part.
 set -euo pipefail
-# shellcheck source=scripts/lib/common.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/toolchain.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/toolchain.sh"
 cd "$root"
 
 # Checks that may be left out on some machines, one per line: NAME, a tab, the reason. Anything else that does not run fails.

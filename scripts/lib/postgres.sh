@@ -1,4 +1,4 @@
-# A private PostgreSQL on a Unix socket, for `make run`; sourced after common.sh.
+# A private PostgreSQL on a Unix socket, for `make run`; sourced after toolchain.sh.
 # shellcheck shell=bash disable=SC2154
 
 postgres_started=0

@@ -1,4 +1,4 @@
-# Development certificates and secrets under .data; sourced after common.sh.
+# Development certificates and secrets under .data; sourced after toolchain.sh.
 # shellcheck shell=bash disable=SC2154
 
 # make_certificates: an authority and a certificate for localhost, renewed a week before they end.

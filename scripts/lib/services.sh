@@ -1,4 +1,4 @@
-# Starting, watching and stopping the three services; sourced after common.sh.
+# Starting, watching and stopping the three services; sourced after toolchain.sh.
 # shellcheck shell=bash disable=SC2154
 
 declare -A port=(

@@ -1,5 +1,5 @@
 # A private system for a measurement or a check: own folder, database and ports (18443, 18081, 18082; metrics 19443, 19081, 19082).
-# Ends with the script that sources this, after common.sh.
+# Ends with the script that sources this, after toolchain.sh.
 # shellcheck shell=bash
 
 system=

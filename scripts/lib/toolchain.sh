@@ -1,4 +1,4 @@
-# Shared by the scripts; sourced, not run.
+# What scripts stand on: words, packages, Swift and its builds. Sourced, not run.
 # shellcheck shell=bash disable=SC2034
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
