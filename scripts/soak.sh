@@ -4,8 +4,8 @@
 # OBSERVATION_RETENTION_INTERVAL_SECONDS (5), and with them what was concluded from them. SECONDS_TO_RUN=N for another length.
 # UNDERCURRENT_BIN=FOLDER: programs built before.
 set -euo pipefail
-# shellcheck source=scripts/lib/common.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/toolchain.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/toolchain.sh"
 cd "$root"
 length=${SECONDS_TO_RUN:-900}
 days=${OBSERVATION_RETENTION_DAYS:-1}
@@ -43,17 +43,22 @@ bin=${UNDERCURRENT_BIN:-$(swift build -c release --show-bin-path)}
 url=$(sed -n 's/.*"databaseUrl": "\(.*\)",/\1/p' "$folder/connection.json")
 sql() { psql -qAt "$url" -c "$1"; }
 memory() { curl -fsS "http://127.0.0.1:${metrics[$1]}/metrics" | awk '$1 == "process_resident_memory_bytes" { print $2 }'; }
-# A day of two venues in each round, later than the one before, so that retention has something to do.
+# Five events in each day, later than the one before, so that retention has something to do. Venues follow one another by a minute,
+# after jumps, too: forecasts. One leaves them for two hours: anomalies.
 recording=$folder/day.csv
 make_day() {
     awk -v day="$1" 'BEGIN {
         print "ts,node,domain,event,market,venue,value"; srand(day + 1)
-        for (minute = 0; minute < 1440; minute++) {
-            common = rand()
-            for (event = 0; event < 5; event++) for (venue = 0; venue < 4; venue++)
-                printf "%.0f,x,soak,event-%d,load,venue-%d,%.6f\n", (1704067200 + day * 86400 + minute * 60) * 1000, event, venue,
-                    common + 0.3 * rand()
+        for (minute = -4; minute < 1440; minute++) {
+            common[minute] = 2 * rand() - 1
+            if (minute % 17 == 5) common[minute] += rand() < 0.5 ? -6 : 6
         }
+        for (minute = 0; minute < 1440; minute++)
+            for (event = 0; event < 5; event++) for (venue = 0; venue < 4; venue++) {
+                apart = venue == 3 && int(minute / 120) == (day + event) % 12
+                printf "%.0f,x,soak,event-%d,load,venue-%d,%.6f\n", (1704067200 + day * 86400 + minute * 60) * 1000, event, venue,
+                    apart ? 6 * rand() : common[minute - venue] + 0.3 * rand()
+            }
     }' >"$recording"
 }
 say "replaying days for $length s"
