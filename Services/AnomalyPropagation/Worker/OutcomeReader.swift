@@ -25,10 +25,24 @@ struct OutcomeReader: Sendable {
         let horizonBuckets: Int
     }
 
-    /// Shares of nonzero changes that went up; nil where nothing changed. Bounded by being emptied when full.
+    /// Shares of nonzero changes that went up; nil where nothing changed. Times go forward, so of each width of buckets only the
+    /// newest two points are kept; should that be too much, nothing.
     struct BaseRates: Sendable {
         static let limit = 20_000
-        fileprivate var upShares: [BaseRateKey: Double?] = [:]
+        fileprivate(set) var upShares: [BaseRateKey: Double?] = [:]
+        /// Looked through whenever they have doubled.
+        private var lookAt = 512
+
+        fileprivate mutating func forgetOld() {
+            guard self.upShares.count > self.lookAt else { return }
+            var newest: [Int64: Int64] = [:]
+            for key in self.upShares.keys { newest[key.bucketMs] = max(newest[key.bucketMs] ?? .min, key.anchorMs) }
+            self.upShares = self.upShares.filter { key, _ in
+                key.anchorMs >= (newest[key.bucketMs] ?? .min) - OutcomeReader.anchorBuckets * key.bucketMs
+            }
+            if self.upShares.count > Self.limit { self.upShares = [:] }
+            self.lookAt = max(512, 2 * self.upShares.count)
+        }
     }
 
     /// - Parameter bucketMs: of each target's domain.
@@ -37,7 +51,7 @@ struct OutcomeReader: Sendable {
         of forecasts: [Forecast], profiles: [String: DomainProfile], remembering rates: inout BaseRates
     ) async throws -> [String: ForecastBook.Outcome] {
         guard !forecasts.isEmpty else { return [:] }
-        if rates.upShares.count > BaseRates.limit { rates.upShares = [:] }
+        rates.forgetOld()
         let readings = forecasts.flatMap { forecast -> [ObservationStore.Reading] in
             let profile = profiles[forecast.target.domain] ?? .undeclared(domain: forecast.target.domain)
             let bucketMs = Self.bucketMs(of: forecast)

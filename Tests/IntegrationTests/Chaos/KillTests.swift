@@ -10,7 +10,7 @@ extension ProcessTests {
     @Suite("Chaos: kills during ingest", .serialized)
     struct Kills {
         /// Batches that are acknowledged between two kills, at least.
-        private static let batchesPerKill = 15
+        private static let batchesPerKill = 10
 
         private enum Victim: CaseIterable {
             case graphBuilder, gateway, anomalyPropagation, server
