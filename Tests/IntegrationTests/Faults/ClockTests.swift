@@ -47,6 +47,7 @@ extension ProcessTests {
             }
         }
 
+        /// Seen to fail: with leases believed that seem to last an hour, nobody takes the shards of the replica that died.
         @Test(
             "the database's clock and then that of the whole machine jump by an hour and back: order is kept, one owner at a time",
             .enabled(if: ChaosSettings.isInFull, "takes minutes: make test-faults"),

@@ -10,6 +10,8 @@ extension ProcessTests {
     struct NetworkTrouble {
         private static let replicas = ["graph-builder", "graph-builder-2"]
 
+        /// Seen to fail: without the fence of epochs and the owner's own distrust, 63 writes of one who did not own the shard and 48
+        /// evaluations twice.
         @Test(
             "a replica that is cut off one way or both ways, or loses packets, gives its shards up, and nothing is doubled",
             .enabled(if: ServerNetwork.isPossible, "needs root, ip and iptables"),
