@@ -205,6 +205,11 @@ struct FindingsReaderTests {
                     .overview(ForecastFilter(), after: nil, limit: 100).forecasts
                 #expect(forecasts.count == 30)
                 #expect(forecasts.filter { $0.forecast.intervalLow != nil }.count == 10)
+                // By the reader that is furthest behind retention decides what is kept.
+                let behind = try await fixture.pool.query(
+                    "SELECT min(p.revision) < l.revision FROM reader_positions p JOIN shard_leases l USING (shard) GROUP BY l.shard"
+                ).column(Bool.self)
+                #expect(!behind.isEmpty && !behind.contains(true))
                 let found = forecasts.map { forecast in
                     StoredForecast(
                         forecast: forecast.forecast, scoredAt: nil, outcome: forecast.outcome,

@@ -15,6 +15,8 @@ struct ReaderPositionStore: Sendable {
     static let reader = "anomaly-propagation"
     /// Keeps forecasts that wait (``ForecastBook/waiting``) in rows of their own: programs of before read the others.
     static let waitingForecasts = "waiting-forecasts"
+    /// Retention keeps what the furthest behind of a shard's readers has not read; these rows read nothing.
+    static let holdsNothingBack = Int64.max
     let pool: PostgresPool
 
     func positions(of reader: String = Self.reader) async throws -> [ReaderPosition] {

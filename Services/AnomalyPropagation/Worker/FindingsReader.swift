@@ -234,7 +234,7 @@ actor FindingsReader {
         let waiting = positions.isEmpty ? self.storedWaiting : self.book.waiting
         let queries =
             anomalies + made + scored + (saved.isEmpty ? [] : [ReaderPositionStore.save(saved)])
-            + (try self.save(waiting, positions: positions))
+            + (try self.save(waiting))
         guard !queries.isEmpty else { return }
         let results = try await self.pool.withRetriedTransaction { connection in
             try await connection.pipeline(queries)
@@ -248,13 +248,13 @@ actor FindingsReader {
     }
 
     /// What has changed of the forecasts that wait: stored with the positions behind which they are.
-    private func save(_ waiting: [Shard: [Forecast]], positions: [Shard: Int64]) throws -> [PostgresQuery] {
+    private func save(_ waiting: [Shard: [Forecast]]) throws -> [PostgresQuery] {
         let changed = Set(waiting.keys).union(self.storedWaiting.keys)
             .filter { waiting[$0, default: []] != self.storedWaiting[$0, default: []] }
         guard !changed.isEmpty else { return [] }
         let rows = try changed.map { shard in
             ReaderPosition(
-                shard: shard, revision: positions[shard] ?? 0,
+                shard: shard, revision: ReaderPositionStore.holdsNothingBack,
                 state: Array(try JSONEncoder().encode(waiting[shard, default: []])))
         }
         return [ReaderPositionStore.save(rows, of: ReaderPositionStore.waitingForecasts)]
