@@ -140,15 +140,13 @@ extension EvaluationEngine {
         var passedOver = false
         defer { self.passedOver = self.passedOver || passedOver }
         self.cache.update(name) { domain in
-            guard let window = domain.window, let scheduled = domain.scheduled, !domain.isBehindWindow(owned: shards)
-            else {
-                return
-            }
+            guard let window = domain.window, let scheduled = domain.scheduled else { return }
             let last = min(window.loadedEnd, scheduled.openBucket) - 1
-            for shard in shards where (domain.evaluated[shard] ?? .min) < last {
-                domain.evaluated[shard] = last
-                passedOver = true
-            }
+            let behind = shards.filter { (domain.evaluated[$0] ?? .min) < last }
+            // Asked last: it goes over all nodes, and mostly nobody is behind.
+            guard !behind.isEmpty, !domain.isBehindWindow(owned: shards) else { return }
+            for shard in behind { domain.evaluated[shard] = last }
+            passedOver = true
         }
     }
 
