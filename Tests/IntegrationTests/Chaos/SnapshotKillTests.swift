@@ -69,13 +69,23 @@ extension ProcessTests {
                 #expect(first.code == 0, "\(first.output)")
                 var numbers = ChaosNumbers(seed: ChaosSettings.seed)
                 var cutOff = 0
-                for _ in 0..<kills {
-                    let known = place.finished
+                for number in 0..<kills {
+                    let (known, left) = (place.finished, Set(place.partial))
+                    // The next run clears what one before left.
+                    let isWriting = { !Set(place.partial).subtracting(left).isEmpty }
                     let program = try place.start(["rotate"])
-                    try await Task.sleep(for: whole * Double.random(in: 0.3...1, using: &numbers))
+                    if number % 2 == 0 {
+                        // While it writes, however fast it is this time.
+                        while !isWriting(), program.exitCode() == nil {
+                            try await Task.sleep(for: .milliseconds(1))
+                        }
+                        try await Task.sleep(for: .milliseconds(Int.random(in: 0...10, using: &numbers)))
+                    } else {
+                        try await Task.sleep(for: whole * Double.random(in: 0.1...1, using: &numbers))
+                    }
                     program.signal(SIGKILL)
                     let code = try await program.waitForExit(seconds: 10)
-                    if !place.partial.isEmpty { cutOff += 1 }
+                    if isWriting() { cutOff += 1 }
                     // What it had finished in time is there and whole; else nothing is.
                     if code == 128 + SIGKILL, !place.partial.isEmpty { #expect(place.finished == known) }
                     try await place.expectWhole()
